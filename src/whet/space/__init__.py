@@ -1,0 +1,1 @@
+"""What may vary: domains, conditions, spaces and grids."""

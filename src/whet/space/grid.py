@@ -1,0 +1,109 @@
+"""The configs of a finite space by number, and a shuffle of as many numbers, both in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from whet.errors import SpaceError
+from whet.space.base import in_range
+from whet.space.plain import shortened
+from whet.space.space import Space
+
+_ROUNDS = 6
+
+
+class Grid:
+    """Every combination of the values of a finite space, numbered from 0, the first parameter slowest.
+
+    Zipped parameters vary as one. A number whose point is no config of its own has None: it is forbidden, or it
+    differs from another only in a parameter that is not active (of those the one with its first value counts).
+
+    Raises:
+        SpaceError: a parameter is not finite.
+    """
+
+    __slots__ = ("_sizes", "_space", "is_plain", "size")
+
+    def __init__(self, space: Space) -> None:
+        sizes = []
+        for axis in space.axes:
+            domain = space[axis[0]]
+            if domain.size is None:
+                raise SpaceError(
+                    f"a grid needs finitely many values for every parameter, {axis[0]} is {shortened(str(domain))}; "
+                    "give it a list of values, a step, or (on the command line) a size, or use random search"
+                )
+            sizes.append(domain.size)
+        self._space = space
+        self._sizes = sizes
+        self.size = math.prod(sizes)
+        self.is_plain = not space.is_conditional and not space.forbid
+
+    def at(self, index: int) -> dict[str, Any] | None:
+        """Return config number *index*, or None where this point is no config of its own.
+
+        Raises:
+            IndexError: there is no such number.
+            ConfigError: a condition cannot be evaluated on the config.
+        """
+        in_range(index, self.size)
+        values: dict[str, Any] = {}
+        digits: list[int] = []
+        for axis, size in zip(reversed(self._space.axes), reversed(self._sizes), strict=True):
+            index, digit = divmod(index, size)
+            digits.append(digit)
+            values |= {name: self._space[name].value_at(digit) for name in axis}
+        config = self._space.active(values)
+        if self.is_plain:
+            return config
+        for axis, digit in zip(reversed(self._space.axes), digits, strict=True):
+            if digit and not any(name in config for name in axis):
+                return None
+        return None if self._space.is_forbidden(config) else config
+
+    def index_of(self, config: Mapping[str, Any]) -> int:
+        """Return the number of *config*.
+
+        Raises:
+            ConfigError: it is not in the space.
+        """
+        self._space.check(config)
+        index = 0
+        for axis, size in zip(self._space.axes, self._sizes, strict=True):
+            name = next((name for name in axis if name in config), None)
+            index = index * size + (0 if name is None else self._space[name].index_of(config[name]))
+        return index
+
+
+def permuted(key: int, size: int, i: int) -> int:
+    """Return where *i* goes in a shuffle of range(*size*) that *key* chooses, in constant time and memory.
+
+    A Feistel network over pairs of digits (L, R), L below a = ⌈√size⌉ and R below b = ⌈size/a⌉, whose rounds add a
+    hash of one digit to the other; results beyond *size* (fewer than a of a·b) are sent through again until they are
+    within. Source: Black and Rogaway, Ciphers with Arbitrary Finite Domains (CT-RSA 2002), methods 2 and 3.
+
+    Raises:
+        IndexError: *i* is not below *size*.
+    """
+    in_range(i, size)
+    a = math.isqrt(size - 1) + 1
+    b = -(-size // a)
+    n_bytes = a.bit_length() // 8 + 9  # 64 bits more than a digit needs, so that no digit is favoured
+    seeded = hashlib.shake_128(f"{key:x},{size:x}".encode())
+    while True:
+        left, right = divmod(i, b)
+        for number in range(_ROUNDS):
+            fixed = left if number % 2 else right
+            hashed = seeded.copy()
+            hashed.update(f",{number},{fixed:x}".encode())
+            noise = int.from_bytes(hashed.digest(n_bytes), "big")
+            if number % 2:
+                right = (right + noise) % b
+            else:
+                left = (left + noise) % a
+        i = left * b + right
+        if i < size:
+            return i
