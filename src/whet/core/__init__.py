@@ -1,0 +1,1 @@
+"""What whet knows of a study: problem, trials, events, history, and the contracts of its parts."""

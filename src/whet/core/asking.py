@@ -1,0 +1,90 @@
+"""From reserved numbers to configs: what a study and its run loop share when they ask."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from whet.core.events import Draft, Kind
+from whet.core.history import History
+from whet.core.owner import this_process
+from whet.core.protocols import New, Sampler, Suggestion
+from whet.core.randomness import config_rng
+from whet.core.trial import State
+from whet.errors import SearchExhausted
+
+
+def waiting_numbers(history: History) -> list[int]:
+    """Return the trials that have a config and wait to be run, lowest number first."""
+    return sorted(
+        trial.number for trial in history.unfinished.values() if trial.state is State.WAITING and not trial.is_reserved
+    )
+
+
+def ask_drafts(
+    history: History,
+    sampler: Sampler,
+    numbers: Sequence[int],
+    assigned: Sequence[New],
+    *,
+    now: Callable[[], float],
+) -> list[Draft]:
+    """Return an ``asked`` draft for each of *numbers*; ``released`` ones for those that the space has no config for.
+
+    With repeats, ``repeats`` consecutive numbers share a config: number *k* is repeat ``k % repeats`` of config
+    ``k // repeats``. *assigned* says what the scheduler wants of each number, in order.
+    """
+    known: dict[int, Suggestion] = {}
+    for number, new in zip(numbers, assigned, strict=False):
+        group = number // history.repeats
+        found = _suggestion_of(history, group) or (None if new.config is None else Suggestion(new.config))
+        if found is not None:
+            known[group] = found
+    missing = sorted({number // history.repeats for number in numbers} - set(known))
+    if missing:
+        # An exhausted space leaves the numbers without a config: they are released below.
+        with suppress(SearchExhausted):
+            suggestions = sampler.suggest(history, missing, partial(config_rng, history.seed))
+            known |= dict(zip(missing, suggestions, strict=False))
+    time = now()
+    return [
+        _ask_draft(number, history.repeats, known, new.budget, time)
+        for number, new in zip(numbers, assigned, strict=False)
+    ]
+
+
+def _ask_draft(number: int, repeats: int, known: Mapping[int, Suggestion], budget: float | None, time: float) -> Draft:
+    group, replicate = divmod(number, repeats)
+    if group not in known:
+        return Draft(Kind.RELEASED, number, time=time)
+    payload: dict[str, Any] = {
+        "config": dict(known[group].config),
+        "why": dict(known[group].why),
+        "group": group,
+        "replicate": replicate,
+    }
+    if budget is not None:
+        payload["budget"] = budget
+    return Draft(Kind.ASKED, number, payload, time=time)
+
+
+def _suggestion_of(history: History, group: int) -> Suggestion | None:
+    """Return the config of *group* if another repeat of it has one already."""
+    if history.repeats == 1:
+        return None
+    numbers = range(group * history.repeats, (group + 1) * history.repeats)
+    for number in numbers:
+        trial = history.unfinished.get(number)
+        if trial is not None and trial.config is not None:
+            return Suggestion(trial.config, trial.why)
+    config = history.finished_config(numbers)
+    return None if config is None else Suggestion(config)
+
+
+def start_draft(number: int, *, now: Callable[[], float]) -> Draft:
+    """Return a ``started`` draft with a new fencing token."""
+    payload = {"token": secrets.token_hex(8), "owner": this_process()}
+    return Draft(Kind.STARTED, number, payload, time=now())

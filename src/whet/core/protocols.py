@@ -1,0 +1,280 @@
+"""The contracts between the study and its parts. Snapshots go in, decisions come out.
+
+No algorithm sees the study, the store or the executor. ``whet.testing`` holds a test suite for each contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from whet.core.events import Draft, Event
+from whet.core.history import History
+from whet.core.trial import State, Trial
+
+RngOf = Callable[[int], np.random.Generator]
+
+
+# ---- which config next
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A config and what the sampler has to say about its choice (a few JSON numbers or words)."""
+
+    config: Mapping[str, Any]
+    why: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Sampler(Protocol):
+    """Chooses configs."""
+
+    def suggest(self, history: History, numbers: Sequence[int], rng_of: RngOf) -> list[Suggestion]:
+        """Return one suggestion for each of *numbers*, in order, or for the first of them if the space is exhausted.
+
+        A function of the history and the generators and nothing else: a fresh instance answers as the live one does.
+        *numbers* count the configs asked (with repeats, several trials share one). ``rng_of(k)`` is the generator
+        made from the study's seed and *k*, fresh at each call.
+
+        Raises:
+            SearchExhausted: nothing is left for any of *numbers*.
+        """
+
+
+# ---- how much budget, for whom
+@dataclass(frozen=True, slots=True)
+class New:
+    """Start a new trial; the sampler fills the config unless the scheduler brings the one it compared."""
+
+    budget: float | None = None
+    bracket: int = 0
+    config: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Let a paused trial go on to a larger budget."""
+
+    number: int
+    budget: float
+
+
+Assignment = New | Resume
+
+
+class Decision(StrEnum):
+    """What a trial that has just reported does."""
+
+    CONTINUE = "continue"
+    STOP = "stop"
+    PAUSE = "pause"
+
+
+class Scheduler(Protocol):
+    """Spends the budget."""
+
+    def assign(self, history: History, n: int) -> list[Assignment]:
+        """Return what up to *n* free slots do next; an empty list: wait for running trials.
+
+        Raises:
+            SearchExhausted: nothing will ever be left to do.
+        """
+
+    def decide(self, history: History, number: int) -> Decision:
+        """Return what trial *number*, which has just reported, does."""
+
+
+# ---- where events are kept
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """A study as a store lists it. ``settings`` has the amendments folded in."""
+
+    id: int
+    name: str
+    created_at: float
+    settings: Mapping[str, Any]
+    holder: str | None = None  # the process that runs it now, as "pid 123 on host"; None: nobody
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What came of :meth:`Store.append`.
+
+    Attributes:
+        events: every event after the seq that the caller knew, other processes' included, in order.
+        refused: the drafts whose fencing token is no longer current; none of them was written.
+        numbers: the numbers reserved, lowest first.
+    """
+
+    events: list[Event]
+    refused: list[Draft]
+    numbers: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A study's state in a few numbers, without loading it.
+
+    Attributes:
+        counts: how many trials are in each state; numbers that are only reserved are left out.
+        best: the completed, feasible trial whose first objective is best (repeats not averaged), if there is one.
+        last_event_at: seconds since the epoch, UTC.
+    """
+
+    counts: Mapping[State, int]
+    best: Trial | None
+    last_event_at: float
+
+
+class Store(Protocol):
+    """Keeps events, durably and atomically, safe under many processes. Trials are a projection of the events."""
+
+    url: str
+
+    def create(self, name: str, settings: Mapping[str, Any]) -> StudyRecord:
+        """Create a study; its first event is ``created`` with *settings* as payload.
+
+        Raises:
+            StudyExists: the name is taken.
+        """
+
+    def studies(self, name: str | None = None) -> list[StudyRecord]:
+        """Return the studies, oldest first; with *name* that one.
+
+        Raises:
+            StudyNotFound: *name* is given and unknown; the message lists the closest known ones.
+        """
+
+    def append(
+        self,
+        study: int,
+        drafts: Sequence[Draft],
+        *,
+        after: int,
+        reserve: int = 0,
+        owner: str = "",
+        durable: bool = True,
+    ) -> Appended:
+        """Write *drafts* in order and reserve numbers, all in one transaction.
+
+        Released numbers are reserved first, then new ones; each is a ``claimed`` event with *owner*, after *drafts*.
+        With ``durable=False`` the write survives the death of the process at once, and a power cut only once a later
+        durable one has been made.
+
+        Raises:
+            StateError: a draft that its trial's state does not allow; nothing is written.
+            StudyNotFound: the study has been deleted.
+            StoreFull, StoreBusy, StoreDamaged: the store cannot be written; nothing is.
+        """
+
+    def events(self, study: int, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Return the events after seq *after*, at most *limit*."""
+
+    def load(self, study: int) -> History:
+        """Return the study's history, from the projection: equal to the fold of all its events."""
+
+    def trials(
+        self,
+        study: int,
+        *,
+        numbers: Sequence[int] | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> list[Trial]:
+        """Return trials that have a config, by number; a page of *limit* beyond number *after* in that order."""
+
+    def summary(self, study: int) -> Summary:
+        """Return counts and best without loading the study."""
+
+    def hold(self, study: int) -> AbstractContextManager[None]:
+        """Return a context in which this process is the one that runs the study; it ends with the process at latest.
+
+        Raises:
+            StudyBusy: another process does; the message names it.
+        """
+
+    def delete(self, study: int) -> None:
+        """Remove the study, its trials and its events.
+
+        Raises:
+            StudyBusy: a process is running it.
+        """
+
+    def close(self) -> None:
+        """Give back files and connections."""
+
+
+# ---- running attempts
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """An attempt to be started."""
+
+    study: str
+    number: int
+    attempt: int
+    token: str
+    config: Mapping[str, Any]
+    seed: int
+    budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Metrics that a running attempt has reported, in order; all metrics, whoever reads them picks."""
+
+    token: str
+    rows: Sequence[tuple[float, Mapping[str, float]]]  # (step, metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt is over and nothing of it runs any more.
+
+    Attributes:
+        cause: what ended it if not itself: ``timeout``, ``memory``, ``signal``, ``exit_code`` or ``error``; ``lost``
+            when the process beside the trial died; ``None`` when it ended well.
+        exit_code: of the program, negative for a signal; ``None`` where there is none.
+        metrics: the last value of every metric seen.
+        message: for a failure, the last lines of output or the traceback, safe to print.
+        duration_s: by a monotonic clock.
+    """
+
+    token: str
+    cause: Literal["timeout", "memory", "signal", "exit_code", "error", "lost"] | None
+    exit_code: int | None
+    metrics: Mapping[str, float]
+    message: str
+    duration_s: float
+
+
+Happening = Reported | Ended
+
+
+class Executor(Protocol):
+    """Runs attempts on slots. Knows nothing of samplers, objectives or stores."""
+
+    slots: int
+
+    def start(self, launch: Launch) -> None:
+        """Start an attempt on a free slot.
+
+        Raises:
+            ExecutorError: no attempt can be started at all (the program is gone, no processes left).
+        """
+
+    def stop(self, token: str, how: Literal["interrupt", "terminate", "kill"]) -> None:
+        """End an attempt.
+
+        ``interrupt`` sends SIGINT and gives it a grace period, ``terminate`` SIGTERM likewise, ``kill`` ends every
+        process of it now. Unknown tokens are ignored: it may just have ended.
+        """
+
+    def poll(self, timeout_s: float) -> list[Happening]:
+        """Return what has happened, waiting up to *timeout_s* seconds for the first thing."""
+
+    def close(self) -> None:
+        """End every attempt and give back all processes. Idempotent."""

@@ -1,0 +1,26 @@
+"""Named randomness: every generator is made from the study's seed and what it is for, never from a global one."""
+
+from __future__ import annotations
+
+import secrets
+
+import numpy as np
+
+_MAX_SEED = 2**32
+_CONFIG, _REPLICATE = 0, 1  # what a generator is for; part of its key, so the two never share a stream
+
+
+def fresh_seed() -> int:
+    """Return a seed for a study whose user gave none; small enough to retype."""
+    return secrets.randbelow(_MAX_SEED)
+
+
+def config_rng(seed: int, number: int) -> np.random.Generator:
+    """Return the generator for config *number* of the study with *seed*."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, _CONFIG, number))))
+
+
+def replicate_seed(seed: int, replicate: int) -> int:
+    """Return the ``{seed}`` that a trial sees, in [0, 2^31): the same for every config, so comparisons are paired."""
+    state = np.random.SeedSequence((seed, _REPLICATE, replicate)).generate_state(1, np.uint32)
+    return int(state[0]) >> 1

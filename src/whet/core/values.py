@@ -1,0 +1,150 @@
+"""From what an attempt reported to the values of its trial, and the verdict on them."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from whet.core.problem import Objective, Problem
+from whet.core.trial import Cause
+from whet.errors import UsageError
+
+_MAX_ROWS = 1_000  # of a curve that are logged one by one; beyond, every second one, then every fourth, …
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """How a metric's reports become its value: the last one, the best one, or the mean of the last ``n``."""
+
+    kind: Literal["last", "best", "mean"] = "last"
+    n: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Take:
+        """Read ``last``, ``best`` or ``mean:N``.
+
+        Raises:
+            UsageError: it is none of them, or N is no positive whole number.
+        """
+        kind, _, count = text.partition(":")
+        if kind in ("last", "best") and not count:
+            return cls("last" if kind == "last" else "best")
+        if kind == "mean" and count.isascii() and count.isdigit() and int(count) > 0:
+            return cls("mean", int(count))
+        raise UsageError(f"expected last, best or mean:N (N a whole number from 1), got {text!r}")
+
+    def __str__(self) -> str:
+        return f"mean:{self.n}" if self.kind == "mean" else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How ended attempts are judged.
+
+    Attributes:
+        take: how reports become a value.
+        infinite: what a non-finite objective does: ``"fail"`` the trial, or count as the ``"worst"`` possible value.
+        retries: cause of a failure to the number of times that a trial is run again after it.
+    """
+
+    take: Take = Take()
+    infinite: Literal["fail", "worst"] = "fail"
+    retries: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the names of causes."""
+        unknown = set(self.retries) - set(Cause)
+        if unknown:
+            known = ", ".join(cause.value for cause in Cause)
+            raise UsageError(f"retries: {min(unknown)!r} is no cause of failure (known: {known})")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what :meth:`from_json` reads."""
+        return {"take": str(self.take), "infinite": self.infinite, "retries": dict(self.retries)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Rules:
+        """Rebuild rules from what :meth:`to_json` gave."""
+        return cls(Take.parse(data.get("take", "last")), data.get("infinite", "fail"), data.get("retries", {}))
+
+
+class Tally:
+    """What one attempt has reported of the problem's metrics so far."""
+
+    def __init__(self, problem: Problem, take: Take) -> None:
+        self._metrics = problem.metrics
+        self._signs = {objective.name: objective.sign for objective in problem.objectives}
+        self._take = take
+        self._last: dict[str, deque[float]] = {}
+        self._best: dict[str, float] = {}
+        self._n_rows = 0
+
+    def add(self, step: float, metrics: Mapping[str, float]) -> list[float | None] | None:
+        """Take in one report; return it as a row of the curve, or ``None`` if the curve is better off without it.
+
+        The row holds the step and then each metric of the problem, ``None`` where the report does not say.
+        """
+        for name, value in metrics.items():
+            self._last.setdefault(name, deque(maxlen=self._take.n)).append(value)
+            sign = self._signs.get(name)
+            if sign is not None and not math.isnan(value):
+                self._best[name] = sign * min(sign * value, sign * self._best.get(name, value))
+        if not any(name in metrics for name in self._metrics):
+            return None
+        self._n_rows += 1
+        stride = 1 << max(0, (self._n_rows - 1) // _MAX_ROWS)
+        if self._n_rows % stride:
+            return None
+        return [step, *(metrics.get(name) for name in self._metrics)]
+
+    def values(self, seen: Mapping[str, float]) -> dict[str, float]:
+        """Return the trial's values: the problem's metrics first, then every other metric of *seen*."""
+        values = {name: self._value(name) for name in self._metrics if name in self._last}
+        return {**values, **{name: value for name, value in seen.items() if name not in values}}
+
+    def _value(self, name: str) -> float:
+        if self._take.kind == "best" and name in self._best:
+            return self._best[name]
+        last = self._last[name]
+        if self._take.kind == "mean" and len(last) > 1:
+            # Divided first: the sum of what is finite may not be.
+            return math.fsum(value / len(last) for value in last) if all(map(math.isfinite, last)) else sum(last)
+        return last[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an attempt that ended well completed its trial, and the values to keep."""
+
+    cause: Cause | None
+    message: str
+    values: Mapping[str, float]
+
+
+def judge(problem: Problem, rules: Rules, values: Mapping[str, float]) -> Verdict:
+    """Return the verdict on the *values* of an attempt that ended well."""
+    values = dict(values)
+    for objective in problem.objectives:
+        if objective.name not in values:
+            return Verdict(Cause.NO_METRIC, _missing(objective, values), values)
+        value = values[objective.name]
+        if math.isfinite(value):
+            continue
+        if rules.infinite == "fail":
+            text = f"{objective.name} is {value!r}, which is no finite number"
+            return Verdict(Cause.BAD_VALUE, f"{text} (to count it as the worst value instead: --inf worst)", values)
+        values[objective.name] = objective.sign * math.inf
+    return Verdict(None, "", values)
+
+
+def _missing(objective: Objective, seen: Mapping[str, float]) -> str:
+    names = list(seen)[:12]
+    more = f" and {len(seen) - len(names)} more" if len(seen) > len(names) else ""
+    what = f"metrics seen: {', '.join(names)}{more}" if names else "no metric was seen at all"
+    return (
+        f"the objective {objective.name!r} never appeared in the output; {what}. "
+        "Print it as 'name: value', or name one of those that are printed with --objective"
+    )
