@@ -1,0 +1,156 @@
+"""Locks between processes, by ``flock``: the kernel gives them back when their holder dies, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from whet.errors import StoreBusy
+
+_PROBES = 10  # a holder is believed only after so many attempts: somebody may just be looking who holds it
+_PROBE_PAUSE_S = 0.02
+_open_fds: set[int] = set()
+
+
+class WriteLock:
+    """A lock that is taken for each write. Those who wait get it in the order in which they came."""
+
+    def __init__(self, path: Path, wait_s: float) -> None:
+        self._path = path
+        self._wait_s = wait_s
+        self._fd: int | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock.
+
+        Raises:
+            StoreBusy: another process has held it all the time that we wait.
+            OSError: the lock file cannot be made.
+        """
+        if self._fd is None:
+            self._fd = _open(self._path)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._wait()
+        try:
+            yield
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)  # not just closed: a forked child may have a copy
+
+    def _wait(self) -> None:
+        """Wait in line. ``flock`` knows no time limit, so a thread waits for us and we wait for the thread."""
+        fd = self._fd
+        assert fd is not None
+        waiter = _Waiter(fd)
+        try:
+            waiter.done.wait(self._wait_s)
+        except BaseException:  # Ctrl-C
+            if waiter.abandon():
+                fcntl.flock(fd, fcntl.LOCK_UN)
+            else:
+                self._fd = None
+            raise
+        if not waiter.done.is_set() and not waiter.abandon():
+            self._fd = None  # the thread closes it once it gets the lock
+            raise StoreBusy(
+                f"another process has been writing for more than {self._wait_s:g} s and holds {self._path}; "
+                "if it is stopped or suspended, let it go on or end it"
+            )
+
+    def close(self) -> None:
+        """Give back the file."""
+        if self._fd is not None:
+            _close(self._fd)
+            self._fd = None
+
+
+class _Waiter(threading.Thread):
+    def __init__(self, fd: int) -> None:
+        super().__init__(daemon=True, name="whet-store-lock")
+        self.done = threading.Event()
+        self._fd = fd
+        self._mutex = threading.Lock()
+        self._abandoned = False
+        self.start()
+
+    def run(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        with self._mutex:
+            if self._abandoned:
+                _close(self._fd)
+            else:
+                self.done.set()
+
+    def abandon(self) -> bool:
+        """Stop waiting; tell whether the lock has come at the last moment after all and is to be given back."""
+        with self._mutex:
+            self._abandoned = not self.done.is_set()
+            return not self._abandoned
+
+
+def hold(path: Path) -> int | None:
+    """Take the lock file *path* for as long as this process lives or until :func:`let_go`; ``None``: it is held.
+
+    The file says who holds it. Another holder in this process counts as well.
+    """
+    fd = _open(path)
+    for _ in range(_PROBES):
+        with suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(errors="replace"), 0)
+            return fd
+        time.sleep(_PROBE_PAUSE_S)
+    _close(fd)
+    return None
+
+
+def let_go(fd: int) -> None:
+    """Give back what :func:`hold` took."""
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    _close(fd)
+
+
+def holder(path: Path) -> str | None:
+    """Return who holds the lock file *path*, as ``pid 123 on host``; ``None``: nobody."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, PermissionError):
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(fd, 500, 0).decode(errors="replace").strip() or "another process"
+    finally:
+        os.close(fd)
+    return None
+
+
+def _open(path: Path) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    _open_fds.add(fd)
+    return fd
+
+
+def _close(fd: int) -> None:
+    _open_fds.discard(fd)
+    os.close(fd)
+
+
+def _drop_in_child() -> None:
+    """Close the copies that a forked child has: as long as one is open, the parent's death frees no lock."""
+    for fd in _open_fds:
+        with suppress(OSError):
+            os.close(fd)
+    _open_fds.clear()
+
+
+os.register_at_fork(after_in_child=_drop_in_child)

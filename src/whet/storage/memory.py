@@ -1,0 +1,188 @@
+"""Studies in this process's memory: the trivial twin of the database, by the same rules."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from whet.core import jsontext
+from whet.core.events import Draft, Event, Kind
+from whet.core.history import Finished, History
+from whet.core.problem import Problem
+from whet.core.protocols import Appended, StudyRecord, Summary
+from whet.core.trial import Trial
+from whet.errors import StudyBusy, StudyNotFound
+from whet.storage.batch import Batch, Progress, check_name, is_free, name_taken, unknown_name, value_to_rank
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A study with all that is known of it."""
+
+    record: StudyRecord
+    problem: Problem
+    progress: Progress
+    events: list[Event]
+    trials: dict[int, Trial] = field(default_factory=dict)
+    ended: list[int] = field(default_factory=list)  # numbers, in the order in which they ended
+    free: set[int] = field(default_factory=set)  # released numbers
+    best: tuple[float, int] | None = None  # (value to minimise, number)
+
+
+class MemoryStore:
+    """Studies that end with this process; safe to use from several threads."""
+
+    url = ":memory:"
+
+    def __init__(self) -> None:
+        self._studies: dict[int, _Kept] = {}
+        self._last_id = 0
+        self._holders: dict[int, str] = {}
+        self._mutex = threading.RLock()
+
+    # ------------------------------------------------------------------------------------------------ studies
+    def create(self, name: str, settings: Mapping[str, Any]) -> StudyRecord:
+        """See `Store.create`."""
+        check_name(name)
+        kept = jsontext.loads(jsontext.dumps(settings))
+        now = time.time()
+        with self._mutex:
+            if any(study.record.name == name for study in self._studies.values()):
+                raise name_taken(name, "memory")
+            self._last_id += 1
+            record = StudyRecord(self._last_id, name, now, kept)
+            self._studies[record.id] = _Kept(
+                record,
+                Problem.from_json(kept["problem"]),
+                Progress(seq=1, last_event_at=now),
+                [Event(1, Kind.CREATED, None, 0, now, kept)],
+            )
+        return record
+
+    def studies(self, name: str | None = None) -> list[StudyRecord]:
+        """See `Store.studies`."""
+        with self._mutex:
+            records = [
+                replace(study.record, holder=self._holders.get(study.record.id)) for study in self._studies.values()
+            ]
+        found = [record for record in records if name in (None, record.name)]
+        if name is not None and not found:
+            raise unknown_name(name, [record.name for record in records], "memory")
+        return found
+
+    def delete(self, study: int) -> None:
+        """See `Store.delete`."""
+        with self.hold(study), self._mutex:
+            del self._studies[study]
+
+    @contextmanager
+    def hold(self, study: int) -> Iterator[None]:
+        """See `Store.hold`."""
+        with self._mutex:
+            name = self._kept(study).record.name
+            if study in self._holders:
+                raise StudyBusy(
+                    f"study {name!r} is being run by {self._holders[study]}; wait for it to end, or stop it"
+                )
+            self._holders[study] = f"pid {os.getpid()} on {socket.gethostname()}"
+        try:
+            yield
+        finally:
+            with self._mutex:
+                del self._holders[study]
+
+    # ------------------------------------------------------------------------------------------------ events
+    def append(
+        self,
+        study: int,
+        drafts: Sequence[Draft],
+        *,
+        after: int,
+        reserve: int = 0,
+        owner: str = "",
+        durable: bool = True,
+    ) -> Appended:
+        """See `Store.append`; *durable* makes no difference here."""
+        with self._mutex:
+            kept = self._kept(study)
+            progress = replace(kept.progress, counts=dict(kept.progress.counts), commands=dict(kept.progress.commands))
+            batch = Batch(progress, kept.trials.get)
+            for draft in drafts:
+                batch.add(draft)
+            numbers = batch.reserve(reserve, sorted(kept.free), owner) if reserve else []
+            self._commit(kept, batch)
+            return Appended(kept.events[after:], batch.refused, numbers)
+
+    def _commit(self, kept: _Kept, batch: Batch) -> None:
+        kept.progress = batch.progress
+        kept.events += batch.events
+        kept.trials |= batch.after
+        for number, trial in batch.after.items():
+            (kept.free.add if is_free(trial) else kept.free.discard)(number)
+        for number in batch.ended:
+            kept.ended.append(number)
+            value = value_to_rank(batch.after[number], kept.problem)
+            if value is not None:
+                rank = (kept.problem.objectives[0].sign * value, number)
+                kept.best = rank if kept.best is None else min(kept.best, rank)
+        if batch.amendments:
+            settings = {**kept.record.settings, **batch.amendments}
+            kept.record = replace(kept.record, settings=settings)
+
+    def events(self, study: int, after: int = 0, limit: int | None = None) -> list[Event]:
+        """See `Store.events`."""
+        with self._mutex:
+            return self._kept(study).events[after : None if limit is None else after + limit]
+
+    # ------------------------------------------------------------------------------------------------ what is known
+    def load(self, study: int) -> History:
+        """See `Store.load`."""
+        with self._mutex:
+            kept = self._kept(study)
+            metrics = kept.problem.metrics
+            return History.restore(
+                kept.record.settings,
+                seq=kept.progress.seq,
+                n_numbers=kept.progress.n_numbers,
+                unfinished={n: trial for n, trial in kept.trials.items() if not trial.state.is_final},
+                finished=[Finished.of(kept.trials[number], metrics) for number in kept.ended],
+                pending_commands=kept.progress.commands,
+            )
+
+    def trials(
+        self,
+        study: int,
+        *,
+        numbers: Sequence[int] | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> list[Trial]:
+        """See `Store.trials`."""
+        with self._mutex:
+            trials = self._kept(study).trials
+            wanted = sorted(trials if numbers is None else trials.keys() & set(numbers), reverse=newest_first)
+            if after is not None:
+                wanted = [number for number in wanted if (number < after if newest_first else number > after)]
+            return [trials[number] for number in wanted if not trials[number].is_reserved][:limit]
+
+    def summary(self, study: int) -> Summary:
+        """See `Store.summary`."""
+        with self._mutex:
+            kept = self._kept(study)
+            best = None if kept.best is None else kept.trials[kept.best[1]]
+            return Summary(dict(kept.progress.counts), best, kept.progress.last_event_at)
+
+    def close(self) -> None:
+        """Do nothing: what is in memory stays as long as the store is in use."""
+
+    def _kept(self, study: int) -> _Kept:
+        if study not in self._studies:
+            raise StudyNotFound(f"study {study} does not exist (any more): it has been deleted")
+        return self._studies[study]

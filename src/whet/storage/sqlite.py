@@ -1,0 +1,264 @@
+"""What is SQLite's own about a store: the connection, its transactions, and the file's checks when it is opened."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Table
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.sql.elements import ClauseElement
+
+from whet._version import __version__
+from whet.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreTooNew
+from whet.storage import schema
+from whet.storage.files import beside, inode, prepare, size
+from whet.storage.locks import WriteLock, hold, holder, let_go
+from whet.storage.statements import Statements
+
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+_DIALECT = sqlite.dialect(paramstyle="named")
+_UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+
+
+def _compiled(statement: ClauseElement) -> str:
+    """Return *statement* as SQLite's SQL with named parameters."""
+    return str(statement.compile(dialect=_DIALECT))
+
+
+def _upsert(table: Table) -> ClauseElement:
+    """Return the statement that writes rows of *table*, over those with the same key."""
+    statement = sqlite.insert(table)
+    key = list(table.primary_key)
+    return statement.on_conflict_do_update(
+        index_elements=key,
+        set_={column.name: statement.excluded[column.name] for column in table.columns if column not in key},
+    )
+
+
+SQL = Statements(_compiled, _upsert)
+
+
+class SqliteFile:
+    """A database file of ours, open: one connection, used by one thread at a time.
+
+    Attributes:
+        path: absolute, links resolved.
+        read_only: whether the file or its folder cannot be written to.
+
+    Raises:
+        StoreError: the file cannot be used; the kind of error says why. It is left as it was.
+        StudyNotFound: there is no such file and *must_exist* is set.
+    """
+
+    def __init__(self, path: Path, *, must_exist: bool, wait_s: float) -> None:
+        self.path = Path(os.path.realpath(path))  # by whatever name it is opened, it has the same lock files
+        with self.translated():
+            self.read_only = prepare(self.path, must_exist)
+        self._wait_s = wait_s
+        self._mutex = threading.RLock()
+        self._pid = os.getpid()
+        self._is_durable: bool | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._write_lock = WriteLock(beside(self.path, ".lock"), wait_s)
+        with self.translated():
+            self._connection = self._connect()
+            try:
+                self._verify()
+            except BaseException:
+                self.close()
+                raise
+        self._inode = inode(self.path)
+
+    @property
+    def url(self) -> str:
+        """The place as `open_store` reads it."""
+        path = str(self.path)
+        return path if "?" in path else f"sqlite:///{path}"
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Cursor]:
+        """Give a cursor in a read transaction: everything read belongs to one moment."""
+        with self._mutex, self.translated(), self._transaction("BEGIN") as cursor:
+            yield cursor
+
+    @contextmanager
+    def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Cursor]:
+        """Give a cursor in a write transaction, committed at the end, rolled back by an exception.
+
+        A durable one is on the disk at the end, by one fsync. Another one costs no fsync: it survives the death of
+        this process, and is on the disk with the next durable one, as both are in the same log.
+        """
+        with self._mutex, self.translated():
+            self._refuse_if_read_only()
+            with self._write_lock.held():
+                if inode(self.path) != self._inode:
+                    raise StoreError(
+                        f"{self.path} was deleted, moved or replaced while it was in use, so nothing was written; "
+                        "put it back, or start again"
+                    )
+                if durable != self._is_durable:
+                    self._pragma(f"synchronous={'FULL' if durable else 'NORMAL'}")
+                    self._is_durable = durable
+                with self._transaction("BEGIN IMMEDIATE") as cursor:
+                    yield cursor
+
+    @contextmanager
+    def hold(self, study: int) -> Iterator[bool]:
+        """Be the one process that runs *study*, if no other one is: the value tells."""
+        with self.translated():
+            self._refuse_if_read_only()
+            fd = hold(self._hold_path(study))
+        try:
+            yield fd is not None
+        finally:
+            if fd is not None:
+                let_go(fd)
+
+    def holder(self, study: int) -> str | None:
+        """Return the process that runs *study*, as ``pid 123 on host``; ``None``: nobody."""
+        return holder(self._hold_path(study))
+
+    def forget(self, study: int) -> None:
+        """Remove what is kept for *study* beside the database; by its holder."""
+        self._hold_path(study).unlink(missing_ok=True)
+
+    def _hold_path(self, study: int) -> Path:
+        return beside(self.path, f".{study}.lock")
+
+    def close(self) -> None:
+        """Close the connection. The last one to close folds the write-ahead log into the file."""
+        if os.getpid() != self._pid:
+            return  # it belongs to the parent
+        with self._mutex:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                # Under the lock, as every write is: no two processes of ours ever write back the log at the same time,
+                # which SQLite before 3.51.3 does not survive in all cases (https://sqlite.org/wal.html#walresetbug).
+                locked = nullcontext() if self.read_only else self._write_lock.held()
+                with suppress(StoreError, OSError, sqlite3.Error), locked:
+                    connection.close()
+            self._write_lock.close()
+
+    # ------------------------------------------------------------------------------------------------ opening
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            return self._connect_as("ro" if self.read_only else "rwc")
+        except sqlite3.OperationalError:
+            # A log cannot be read where its index cannot be made. Where there is none, nobody is writing.
+            if not self.read_only or size(beside(self.path, "-wal")):
+                raise
+            return self._connect_as("ro&immutable=1")
+
+    def _connect_as(self, mode: str) -> sqlite3.Connection:
+        uri = f"file:{quote(os.fsencode(self.path))}?mode={mode}"
+        # Transactions are begun in `_transaction`: the driver by itself would begin them too late.
+        connection = sqlite3.connect(uri, uri=True, timeout=self._wait_s, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA application_id").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _verify(self) -> None:
+        """See that the file is ours, making the tables in a new one."""
+        if self._pragma("page_count") == 0 and not self.read_only:
+            with self._write_lock.held():
+                if self._pragma("page_count") == 0:
+                    self._create()
+        if self._pragma("application_id") != schema.APPLICATION_ID:
+            raise StoreDamaged(
+                f"{self.path} is a database, but not one of whet; it is left as it is: give another file with --store"
+            )
+        version = int(self._pragma("user_version"))
+        if version > schema.SCHEMA_VERSION:
+            raise StoreTooNew(
+                f"{self.path} was written by a newer whet: it has format {version}, and whet {__version__} knows "
+                f"formats up to {schema.SCHEMA_VERSION}; upgrade with `pip install -U whet`"
+            )
+        if not self.read_only and self._pragma("journal_mode") != "wal":
+            with self._write_lock.held():
+                self._pragma("journal_mode=WAL")
+
+    def _create(self) -> None:
+        # In the rollback journal, not yet in WAL mode: so the file is complete, or empty, at every moment.
+        with self._transaction("BEGIN IMMEDIATE") as cursor:
+            for table in schema.metadata.sorted_tables:
+                cursor.execute(str(CreateTable(table).compile(dialect=_DIALECT)))
+                for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                    cursor.execute(str(CreateIndex(index).compile(dialect=_DIALECT)))
+            self._pragma(f"application_id={schema.APPLICATION_ID}")
+            self._pragma(f"user_version={schema.SCHEMA_VERSION}")
+
+    # ------------------------------------------------------------------------------------------------ helpers
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Cursor]:
+        connection = self._open_connection()
+        cursor = connection.cursor()
+        cursor.execute(begin)
+        try:
+            yield cursor
+            connection.commit()
+        finally:
+            cursor.close()
+            if connection.in_transaction:
+                connection.rollback()
+
+    def _pragma(self, text: str) -> Any:
+        row = self._open_connection().execute(f"PRAGMA {text}").fetchone()
+        return None if row is None else row[0]
+
+    def _open_connection(self) -> sqlite3.Connection:
+        if os.getpid() != self._pid:
+            raise StoreError(
+                f"{self.path} was opened by process {self._pid} and this is its child {os.getpid()}; "
+                "open the store again in the child"
+            )
+        if self._connection is None:
+            raise StoreError(f"the store {self.path} is closed; open it again")
+        return self._connection
+
+    def _refuse_if_read_only(self) -> None:
+        if self.read_only:
+            raise StoreFull(f"{self.path} cannot be written to: no permission, or a read-only disk")
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn errors of SQLite and of the operating system into ours."""
+        try:
+            yield
+        except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+            raise  # our own mistake
+        except (sqlite3.Error, OSError) as error:
+            raise store_error(error, self.path) from error
+
+
+def store_error(error: BaseException | None, path: Path) -> StoreError:
+    """Return what *error*, of SQLite or the operating system, means for the one who uses *path*."""
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = sqlite3.SQLITE_CORRUPT if code is None else code & 0xFF
+    if isinstance(error, OSError):
+        return StoreFull(f"{path} cannot be used ({error.strerror}): is the disk full, read-only or gone?")
+    if primary in _BUSY:
+        return StoreBusy(f"another program keeps {path} locked ({error}); close what else has it open")
+    if primary == sqlite3.SQLITE_FULL:
+        return StoreFull(f"there is no space left on the disk of {path}; free some and go on: nothing is damaged")
+    if primary == sqlite3.SQLITE_IOERR:
+        return StoreFull(f"{path} cannot be read or written ({error}): is the disk full, failing or gone?")
+    if primary in _UNWRITABLE:
+        return StoreFull(f"{path} cannot be opened or written to ({error}): no permission, or its folder is gone")
+    if primary in (sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_INTERRUPT):
+        return StoreError(f"{path}: {error}")
+    return StoreDamaged(
+        f"{path} is damaged, or no database at all ({error}); it is left as it is. "
+        "`whet doctor` tells what is wrong and saves what can be read into a new file"
+    )
