@@ -1,0 +1,179 @@
+"""The coordinator's end of the processes beside the trials: starting a runner, and talking to its slot processes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from whet.errors import ExecutorError
+from whet.executors.wire import Unpacker, pack
+
+_READY_S = 60.0
+_SEND_S = 10.0
+CLOSE_S = 10.0  # how long to wait for processes that end
+_RECEIVE_BYTES = 256 * 1024
+_SCARCE = {
+    errno.EAGAIN: "the limit of processes is reached: end some, or raise it (ulimit -u, pids.max of the container)",
+    errno.ENOMEM: "there is no memory left: use fewer --workers",
+    errno.EMFILE: "the limit of open files is reached: raise it (ulimit -n), or use fewer --workers",
+    errno.ENFILE: "the system's limit of open files is reached: use fewer --workers",
+}
+# Appended, not put in front: what lies beside this package must not stand in for the standard library.
+_PROGRAM = "import sys; sys.path.append(sys.argv[1]); from whet.executors.runner import main; main(sys.argv[2])"
+
+
+class Runner:
+    """A guard and its slot processes."""
+
+    def __init__(self, process: subprocess.Popen[bytes], n_slots: int) -> None:
+        self._process = process
+        self._n_alive = n_slots
+
+    def lose(self) -> None:
+        """Take note that one of its slots is gone; with the last one the guard goes as well."""
+        self._n_alive -= 1
+        if not self._n_alive:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(CLOSE_S)
+            if self._process.stderr is not None:
+                self._process.stderr.close()
+
+    def complaints(self) -> str:
+        """Return what the processes had to say when they broke, for the message of an error."""
+        stderr = self._process.stderr
+        if stderr is None or stderr.closed or not _is_readable(stderr.fileno(), 0.0):
+            return ""
+        return os.read(stderr.fileno(), 65536).decode("utf-8", "replace").strip()[-2000:]
+
+
+class Slot:
+    """The connection to one slot process.
+
+    Attributes:
+        token: of the attempt that runs there, ``None`` if none does.
+        mark: what that attempt's processes carry in their environment.
+    """
+
+    def __init__(self, connection: socket.socket, runner: Runner) -> None:
+        connection.settimeout(_SEND_S)
+        self._connection, self._runner = connection, runner
+        self._inbox = Unpacker()
+        self._is_ready = False
+        self.token: str | None = None
+        self.mark = b""
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._connection.fileno()
+
+    def wait_until_ready(self) -> None:
+        """Wait for a slot process that has just been started.
+
+        Raises:
+            ExecutorError: it has not come up.
+        """
+        deadline = time.monotonic() + _READY_S
+        while not self._is_ready:
+            left_s = deadline - time.monotonic()
+            messages = self.receive() if left_s > 0 and _is_readable(self.fileno(), left_s) else None
+            if messages is None:
+                why = self._runner.complaints() or "it ended, or did not answer within a minute"
+                raise ExecutorError(f"the process beside the trials could not be started: {why}")
+
+    def send(self, message: Mapping[str, Any]) -> bool:
+        """Send a message; tell whether the slot process is there to get it.
+
+        Raises:
+            ExecutorError: it is there, but does not take it.
+        """
+        try:
+            self._connection.sendall(pack(dict(message)))
+        except TimeoutError:
+            raise ExecutorError(
+                f"a process beside the trials has not answered for {_SEND_S:.0f} s: is it stopped (SIGSTOP), or the "
+                "machine out of memory?"
+            ) from None
+        except OSError:
+            return False
+        return True
+
+    def receive(self) -> list[dict[str, Any]] | None:
+        """Return the messages that have come, or ``None`` if the slot process is gone."""
+        try:
+            data = self._connection.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        if not data:
+            return None
+        messages = self._inbox.feed(data)
+        if messages and "ready" in messages[0]:
+            self._is_ready = True
+            del messages[0]
+        return messages
+
+    def hang_up(self) -> None:
+        """Say that nothing more will be sent: the slot process ends."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
+
+    def close(self) -> str:
+        """Give the connection back; return what the process had to say when it broke."""
+        complaints = self._runner.complaints()
+        self._connection.close()
+        self._runner.lose()
+        return complaints
+
+
+def _is_readable(fd: int, timeout_s: float) -> bool:
+    poller = select.poll()  # select() takes no descriptors beyond 1023
+    poller.register(fd, select.POLLIN)
+    return bool(poller.poll(timeout_s * 1000))
+
+
+def start_runner(n_slots: int, settings: Mapping[str, Any]) -> list[Slot]:
+    """Start a guard with *n_slots* slot processes; return the connections to them, which may not be ready yet.
+
+    Raises:
+        ExecutorError: processes or files are used up, or there is no interpreter to start.
+    """
+    ours: list[socket.socket] = []
+    theirs: list[socket.socket] = []
+    try:
+        for _ in range(n_slots):
+            our_end, their_end = socket.socketpair()
+            ours.append(our_end)
+            theirs.append(their_end)
+        fds = [end.fileno() for end in theirs]
+        text = json.dumps({**settings, "fds": fds, "coordinator": os.getpid()})
+        root = str(Path(__file__).resolve().parents[2])
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _PROGRAM, root, text],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=fds,
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as error:
+        for end in ours:
+            end.close()
+        remedy = _SCARCE.get(error.errno or 0, "is the Python that runs whet still there?")
+        raise ExecutorError(f"the process beside the trials cannot be started ({error.strerror}): {remedy}") from error
+    finally:
+        for end in theirs:
+            end.close()
+    runner = Runner(process, n_slots)
+    return [Slot(end, runner) for end in ours]
