@@ -1,0 +1,112 @@
+"""The attempts that a run has in progress: what they report, and what their ends mean."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from whet.core.events import Draft, Kind
+from whet.core.ledger import Ledger
+from whet.core.protocols import Decision, Ended, Reported, Scheduler
+from whet.core.trial import Cause, Trial
+from whet.core.values import Rules, Tally, judge
+
+_MAX_LOST = 3  # attempts whose process beside them died, after which the trial is blamed
+
+
+@dataclass(slots=True)
+class Live:
+    """An attempt in progress.
+
+    Attributes:
+        number: of its trial.
+        tally: what it has reported so far.
+        intent: what its end means if we asked for it: requeued, cancelled, stopped or paused.
+        reason: for a person, why it was asked to end.
+    """
+
+    number: int
+    tally: Tally
+    intent: Kind | None = None
+    reason: str = ""
+
+
+class Attempts:
+    """Turns what an executor says of attempts into drafts for the log."""
+
+    def __init__(self, ledger: Ledger, scheduler: Scheduler) -> None:
+        self._ledger, self._scheduler = ledger, scheduler
+        self._rules = Rules.from_json(ledger.history.settings.get("rules", {}))
+        self.live: dict[str, Live] = {}
+
+    def begin(self, trial: Trial, token: str) -> None:
+        """Keep the books of a new attempt of *trial*."""
+        self.live[token] = Live(trial.number, Tally(self._ledger.history.problem, self._rules.take))
+
+    def reports(self, happenings: Sequence[Reported]) -> tuple[list[Draft], list[str]]:
+        """Return drafts of what was reported, and the tokens of the attempts that the scheduler wants to end."""
+        drafts: list[Draft] = []
+        unwanted: list[str] = []
+        for happening in happenings:
+            live = self.live.get(happening.token)
+            if live is None:
+                continue
+            rows = [row for step, metrics in happening.rows if (row := live.tally.add(step, metrics)) is not None]
+            if not rows:
+                continue
+            drafts.append(Draft(Kind.REPORTED, live.number, {"rows": rows}, happening.token, time.time()))
+            if live.intent is None and self._is_unwanted(live, drafts):
+                unwanted.append(happening.token)
+        return drafts, unwanted
+
+    def _is_unwanted(self, live: Live, drafts: Sequence[Draft]) -> bool:
+        """Ask the scheduler what becomes of the trial that reported last; note what its end will mean."""
+        decision = self._scheduler.decide(self._ledger.preview(drafts), live.number)
+        if decision is Decision.CONTINUE:
+            return False
+        live.intent = Kind.STOPPED if decision is Decision.STOP else Kind.PAUSED
+        return True
+
+    def endings(self, happenings: Sequence[Ended]) -> list[Draft]:
+        """Return drafts of what the ends of attempts mean for their trials."""
+        ends = [(self.live.pop(ended.token, None), ended) for ended in happenings]
+        return [self._ending(live, ended) for live, ended in ends if live is not None]
+
+    def _ending(self, live: Live, ended: Ended) -> Draft:
+        values = live.tally.values(ended.metrics)
+        payload: dict[str, Any] = {"values": values, "exit_code": ended.exit_code}
+        kind = Kind.COMPLETED
+        if live.intent is not None:
+            # Whatever its exit code: an attempt that was asked to end is not complete.
+            kind = live.intent
+            if kind is Kind.REQUEUED:
+                payload |= {"reason": live.reason, "counts": False}
+        elif ended.cause == "lost":
+            kind = self._lost(live, payload)
+        elif ended.cause is not None:
+            kind = self._failed(live, payload, Cause(ended.cause), ended.message)
+        else:
+            verdict = judge(self._ledger.history.problem, self._rules, values)
+            payload["values"] = dict(verdict.values)
+            if verdict.cause is not None:
+                kind = self._failed(live, payload, verdict.cause, verdict.message)
+        return Draft(kind, live.number, payload, ended.token, time.time())
+
+    def _lost(self, live: Live, payload: dict[str, Any]) -> Kind:
+        trial = self._ledger.history.unfinished[live.number]
+        if trial.attempt >= _MAX_LOST:
+            payload |= {"cause": Cause.SIGNAL.value, "message": f"the process beside it was lost {_MAX_LOST} times"}
+            return Kind.FAILED
+        payload |= {"reason": "the process beside it was lost", "counts": False}
+        return Kind.REQUEUED
+
+    def _failed(self, live: Live, payload: dict[str, Any], cause: Cause, message: str) -> Kind:
+        """Complete *payload* for a failure; return whether the trial failed for good or is to be retried."""
+        payload |= {"cause": cause.value, "message": message}
+        used = self._ledger.history.unfinished[live.number].retries.get(cause, 0)
+        if used < self._rules.retries.get(cause, 0):
+            payload["counts"] = True
+            return Kind.REQUEUED
+        return Kind.FAILED

@@ -1,0 +1,32 @@
+"""Samplers by the names that users type."""
+
+from __future__ import annotations
+
+import difflib
+
+from whet.core.protocols import Sampler
+from whet.errors import UsageError
+from whet.samplers.auto import Auto
+from whet.samplers.grid import Grid
+from whet.samplers.quasi_random import QuasiRandom
+from whet.samplers.random import Random
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    "auto": Auto,
+    "grid": Grid,
+    "quasi_random": QuasiRandom,
+    "random": Random,
+}
+
+
+def sampler_named(name: str) -> Sampler:
+    """Return a new sampler with its defaults.
+
+    Raises:
+        UsageError: nobody has that name; the message lists those that exist.
+    """
+    if name not in SAMPLERS:
+        close = difflib.get_close_matches(name, SAMPLERS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise UsageError(f"unknown sampler {name!r}{hint} (known: {', '.join(SAMPLERS)})")
+    return SAMPLERS[name]()

@@ -1,0 +1,1 @@
+"""How much budget, and for whom."""

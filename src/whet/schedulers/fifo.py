@@ -1,0 +1,20 @@
+"""First in, first out: every trial runs to its end."""
+
+from __future__ import annotations
+
+from whet.core.history import History
+from whet.core.protocols import Assignment, Decision, New
+
+
+class Fifo:
+    """Starts a new trial wherever there is a free slot."""
+
+    def assign(self, history: History, n: int) -> list[Assignment]:
+        """Return *n* new trials; see `Scheduler`."""
+        del history
+        return [New() for _ in range(n)]
+
+    def decide(self, history: History, number: int) -> Decision:
+        """Let every trial go on; see `Scheduler`."""
+        del history, number
+        return Decision.CONTINUE
