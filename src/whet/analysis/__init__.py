@@ -1,0 +1,1 @@
+"""What a finished search says, read-only over its history."""

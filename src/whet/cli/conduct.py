@@ -1,0 +1,130 @@
+"""Conducting a run: what `whet run` and `whet resume` do once there is a study."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from whet import run as run_loop
+from whet.cli.console import Console, Style, failure_text
+from whet.cli.describe import json_line
+from whet.cli.launching import Launcher
+from whet.cli.lookup import hint
+from whet.cli.places import study_dir
+from whet.cli.progress import Progress
+from whet.cli.script import ScriptRun
+from whet.cli.streams import Stream
+from whet.cli.summary import Ending, ending_lines, ending_record
+from whet.core.protocols import Executor
+from whet.core.trial import State, Trial
+from whet.errors import ExecutorError, StoreError
+from whet.executors.commands import CommandExecutor
+from whet.executors.gpus import GpuExecutor, Gpus, gpu_amount, visible_devices
+from whet.study import Study
+
+
+def gpus_for(run: ScriptRun) -> Gpus | None:
+    """Return the GPUs that the trials of a run lease from, ``None`` if it asks for none.
+
+    Raises:
+        UsageError: it asks for more than there are.
+    """
+    if run.gpus is None:
+        return None
+    return Gpus(visible_devices(), gpu_amount(run.gpus), run.workers)
+
+
+class Conduct:
+    """A study, what it runs, and how that is shown.
+
+    Args:
+        study: with limits, rules and the run in its settings.
+        run: what is started for each trial.
+        style: how the run is shown.
+        n_configs: how many configs the space has; ``None``: endless.
+        gpus: to lease to trials.
+        store_option: the value of ``--store``, for the commands that are printed.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        run: ScriptRun,
+        *,
+        style: Style,
+        n_configs: int | None,
+        gpus: Gpus | None,
+        store_option: str | None,
+    ) -> None:
+        self._study, self._run, self._style, self._gpus = study, run, style, gpus
+        self._folder = study_dir(study.ledger.store.url, study.name, Path(run.cwd))
+        self._progress = Progress(run.workers, n_configs)
+        self._resume_line = hint("resume", study.name, store_option)
+
+    def run(self, notices: Sequence[str]) -> int:
+        """Run the study until it ends, show it, and return the exit code.
+
+        Args:
+            notices: what is said first, unless the run is to be quiet.
+
+        Raises:
+            StudyBusy: another process runs it.
+            ExecutorError: no trial can be started.
+            StoreError: the store cannot be written any more.
+        """
+        study = self._study
+        began = time.monotonic()
+        with study.ledger.store.hold(study.ledger.study):
+            study.ledger.catch_up()  # what happened between reading the study and holding it
+            console = Console(study.name, self._style, self._progress, self._folder)
+            try:
+                for notice in notices if self._style != "quiet" else ():
+                    console.notice(notice)
+                with self._executor() as executor:
+                    outcome = run_loop.run(study, executor, console, is_only_runner=True)
+            except (StoreError, ExecutorError):
+                console.notice(f"what is done is kept; to go on later: {self._resume_line}")
+                raise
+            finally:
+                console.close()
+        ending = Ending(study, self._run, outcome, self._folder, time.monotonic() - began, self._resume_line)
+        self._show(ending, was_failure_shown=console.has_shown_failure)
+        return ending.exit_code
+
+    @contextmanager
+    def _executor(self) -> Iterator[Executor]:
+        run = self._run
+        launcher = Launcher(run, self._folder, self._gpus)
+        executor = CommandExecutor(
+            launcher.command,
+            slots=run.workers,
+            watch=self._study.ledger.history.problem.metrics,
+            metric_pattern=run.metric_pattern,
+            grace_s=run.grace_s,
+            log_cap_bytes=run.log_cap_bytes,
+        )
+        try:
+            yield executor if self._gpus is None else GpuExecutor(executor, self._gpus)
+        finally:
+            executor.close()
+
+    def _show(self, ending: Ending, *, was_failure_shown: bool) -> None:
+        out = Stream("stdout")
+        if self._style == "json":
+            out.line(json_line(ending_record(ending)))
+            return
+        failed = None if was_failure_shown else self._last_failure(ending)
+        for line in ending_lines(
+            ending, None if failed is None else failure_text(failed, ending.study.name, self._folder)
+        ):
+            out.line(line)
+
+    def _last_failure(self, ending: Ending) -> Trial | None:
+        """Return the failed trial that explains why the run has ended, if failures ended it."""
+        if ending.outcome.reason != "failures":
+            return None
+        ledger = ending.study.ledger
+        number = next(row.number for row in reversed(ledger.history.finished) if row.state is State.FAILED)
+        return ledger.store.trials(ledger.study, numbers=[number])[0]

@@ -1,0 +1,111 @@
+"""Shows a run while it goes on: a table on a terminal, a line per trial elsewhere, JSON, or nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from whet.cli.describe import cause_text, json_line, state_text, trial_line, trial_name, trial_record
+from whet.cli.progress import Progress
+from whet.cli.streams import Stream
+from whet.cli.text import one_line, printable
+from whet.core.history import History
+from whet.core.trial import State, Trial
+
+Style = Literal["table", "lines", "json", "quiet"]
+
+_N_TAIL_LINES = 15
+
+
+def chosen_style(*, is_json: bool, is_quiet: bool) -> Style:
+    """Return how a run is shown."""
+    if is_json or is_quiet:
+        return "json" if is_json else "quiet"
+    is_table = Stream("stdout").is_terminal and os.environ.get("TERM", "dumb") != "dumb"
+    return "table" if is_table else "lines"
+
+
+class Console:
+    """Shows what happens; the observer of a run (`whet.run.Observer`).
+
+    Results go to standard output, notices to standard error, each of them once. Nothing that a program printed reaches
+    a terminal as it is.
+
+    Args:
+        study: its name.
+        style: how much is shown, and in which form.
+        progress: how far the run has come.
+        folder: the study's directory, where its logs are.
+
+    Attributes:
+        has_shown_failure: whether the last lines of a failed trial have been shown.
+    """
+
+    def __init__(self, study: str, style: Style, progress: Progress, folder: Path) -> None:
+        self._study, self._style, self._progress, self._folder = study, style, progress, folder
+        self._out, self._err = Stream("stdout"), Stream("stderr")
+        self._noticed: set[str] = set()
+        self.has_shown_failure = False
+        self._table = None
+        if style == "table":
+            from whet.cli.table import Table
+
+            self._table = Table(study, progress)
+
+    def started(self, trial: Trial, history: History) -> None:
+        """An attempt begins; the table shows it at its next refresh."""
+
+    def requeued(self, trial: Trial, history: History) -> None:
+        """Say that a trial runs again, if that is for a failure of its own."""
+        if trial.cause is not None and self._style in ("table", "lines"):
+            failure = cause_text(trial.cause, trial.exit_code)
+            self._say(f"{trial_name(self._study, trial.number)}  failed: {failure}; it will run again")
+
+    def ended(self, trial: Trial, history: History) -> None:
+        """Show a trial that has ended."""
+        self._progress.note(trial)
+        if self._style == "json":
+            self._out.line(json_line({"event": "trial_finished", "study": self._study, **trial_record(trial)}))
+        elif self._style != "quiet":
+            best = "  best so far" if history.repeats == 1 and history.best() == trial.number else ""
+            line = trial_line(trial, self._study, history.problem)
+            self._say(f"[{self._progress.fraction_text(history)}] {line}{best}")
+        if trial.state is State.FAILED and not self.has_shown_failure and self._style != "quiet":
+            self.has_shown_failure = True
+            self.notice(failure_text(trial, self._study, self._folder))
+
+    def tick(self, history: History) -> None:
+        """Keep the table up to date."""
+        if self._table is not None:
+            self._table.refresh(history)
+
+    def notice(self, text: str) -> None:
+        """Show a notice, unless it has been shown before."""
+        if text in self._noticed:
+            return
+        self._noticed.add(text)
+        if self._table is not None:
+            self._table.line(printable(text))
+        else:
+            self._err.line(printable(text))
+
+    def close(self) -> None:
+        """Take the table away and leave the terminal as it was. Idempotent."""
+        if self._table is not None:
+            self._table.close()
+            self._table = None
+
+    def _say(self, text: str) -> None:
+        if self._table is not None:
+            self._table.line(text)
+        else:
+            self._out.line(text)
+
+
+def failure_text(trial: Trial, study: str, folder: Path) -> str:
+    """Return how a trial failed, with the last lines that it printed and where the rest is."""
+    name = trial_name(study, trial.number)
+    tail = printable(trial.message).rstrip().splitlines()[-_N_TAIL_LINES:]
+    shown = "".join(f"\n  | {line}" for line in tail)
+    return f"{name} {state_text(trial)}{shown}\n  all it printed: {one_line(str(folder / str(trial.number)))}"

@@ -1,0 +1,70 @@
+"""``whet run --dry-run``: the command lines that would run, and how many; nothing is started or stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from whet.cli.describe import json_line
+from whet.cli.places import study_dir
+from whet.cli.prepare import Prepared
+from whet.cli.streams import Stream
+from whet.cli.text import counted, printable, shell_line
+from whet.core.asking import ask_drafts
+from whet.core.events import Kind
+from whet.core.history import History
+from whet.core.protocols import New
+from whet.core.randomness import replicate_seed
+from whet.samplers.names import sampler_named
+from whet.storage.open import DEFAULT_STORE
+
+_N_FIRST = 10  # shown of a grid that is too large to be run without being asked for
+_CHUNK = 100
+
+
+def show_commands(prepared: Prepared, name: str) -> int:
+    """Print the command lines of the study that would be called *name*; return the exit code."""
+    request, run = prepared.request, prepared.run
+    out, err = Stream("stdout"), Stream("stderr")
+    for notice in prepared.notices:
+        err.line(printable(notice))
+    folder = study_dir(request.store or DEFAULT_STORE, name, Path(run.cwd))
+    n_planned = prepared.plan.n_trials
+    n_shown = n_planned
+    if request.trials is None and (n_planned is None or n_planned > request.max_trials):
+        n_shown = _N_FIRST
+    n = 0
+    for number, config, replicate in islice(_trials(prepared), None if n_shown is None else n_shown * request.repeats):
+        n += 1
+        seed = replicate_seed(run.seed, replicate)
+        argv = run.argv(config, run.placeholders(name, number, seed, folder / str(number), None))
+        out.line(json_line({"number": number, "config": config, "argv": argv}) if request.is_json else shell_line(argv))
+    count = _count_text(n, n_planned, n_shown, request.repeats)
+    if request.is_json:
+        err.line(count)
+    else:
+        out.line(f"# {count}")
+    return 0
+
+
+def _trials(prepared: Prepared) -> Iterator[tuple[int, dict[str, Any], int]]:
+    """Yield number, config and repeat of the trials as they will run."""
+    history = History(prepared.problem, prepared.run.seed, prepared.request.repeats)
+    sampler = sampler_named(prepared.plan.sampler)
+    first, n = 0, _CHUNK * history.repeats
+    while True:
+        drafts = ask_drafts(history, sampler, range(first, first + n), [New()] * n, now=lambda: 0.0)
+        for draft in drafts:
+            if draft.kind is Kind.RELEASED or draft.trial is None:
+                return
+            yield draft.trial, draft.payload["config"], draft.payload["replicate"]
+        first += n
+
+
+def _count_text(n: int, n_planned: int | None, n_shown: int | None, repeats: int) -> str:
+    if n_planned == n_shown:
+        return f"{counted(n, 'trial')}; nothing was run"
+    planned = "no end of trials" if n_planned is None else counted(n_planned * repeats, "trial")
+    return f"the first {n:,} of {planned}; nothing was run"

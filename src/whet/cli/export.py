@@ -1,0 +1,113 @@
+"""``whet export``: every trial as CSV, JSON or Parquet."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from whet.cli.columns import Record, cell_text, spooled
+from whet.cli.describe import json_line, trial_record
+from whet.cli.lookup import all_trials, find_study, opened, store_option
+from whet.cli.outfile import check_free, new_file
+from whet.cli.standing import as_it_is
+from whet.errors import UsageError
+
+_MOST_INT = 2**63 - 1  # that Parquet holds
+
+
+@click.command("export")
+@click.argument("name")
+@click.option("--format", "form", type=click.Choice(["csv", "json", "parquet"]), required=True, help="What to write.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Where to; by default standard output."
+)
+@click.option("--force", is_flag=True, help="Overwrite FILE if it is there.")
+@store_option
+def export_command(name: str, form: str, output: Path | None, force: bool, store: str | None) -> int:
+    """Write every trial of study NAME, with its config and all of its values.
+
+    CSV and Parquet have the columns number, state, cause, one for each parameter, one for each metric, attempts,
+    started_at (seconds since 1970, UTC) and duration_s. Names that would be there twice get config. or values. in
+    front. JSON is one array of objects.
+    """
+    write = {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}[form]
+    if form == "parquet":
+        _import_pyarrow()
+        if output is None and sys.stdout.isatty():
+            raise UsageError("Parquet is no text: name a file with --output")
+    if output is not None:
+        check_free(output, force=force)
+    with opened(store) as studies:
+        study = find_study(studies, name)
+        records = (trial_record(as_it_is(study, trial)) for trial in all_trials(studies, study))
+        if output is None:
+            sys.stdout.flush()
+            write(records, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        else:
+            with new_file(output, force=force) as file:
+                write(records, file)
+    return 0
+
+
+def _write_json(records: Iterable[Record], file: IO[bytes]) -> None:
+    before = b"[\n"
+    for record in records:
+        file.write(before + json_line(record).encode("ascii"))
+        before = b",\n"
+    file.write(b"\n]\n" if before != b"[\n" else b"[]\n")
+
+
+def _write_csv(records: Iterable[Record], file: IO[bytes]) -> None:
+    with spooled(records) as (columns, again):
+        file.write(_csv_line(columns.names))
+        for record in again():
+            file.write(_csv_line(columns.row(record)))
+
+
+def _csv_line(cells: Sequence[Any]) -> bytes:
+    # Our own and not `csv.writer`: that leaves a lone \r unquoted when lines end in \n. Nothing is put in front of what
+    # a spreadsheet would take for a formula: other programs are to read back what the trial was given, byte by byte.
+    text = ",".join("" if cell is None else _csv_cell(cell_text(cell)) for cell in cells) + "\n"
+    try:
+        return text.encode("utf-8", "surrogateescape")  # arguments need not be text in any encoding
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _csv_cell(text: str) -> str:
+    if text and text == text.strip() and not any(mark in text for mark in ',"\r\n'):
+        return text
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _write_parquet(records: Iterable[Record], file: IO[bytes]) -> None:
+    pyarrow, parquet = _import_pyarrow()
+    with spooled(records) as (columns, again):
+        rows = [columns.row(record) for record in again()]
+    cells = zip(*rows, strict=True) if rows else ((),) * len(columns.names)
+    arrays = [pyarrow.array(_of_one_type(column)) for column in cells]
+    parquet.write_table(pyarrow.Table.from_arrays(arrays, names=columns.names), file)
+
+
+def _of_one_type(column: Sequence[Any]) -> list[Any]:
+    """Return the values of a column as they are if all are numbers, texts or truth values, else as texts."""
+    types = {type(value) for value in column if value is not None}
+    fits = all(-_MOST_INT <= value <= _MOST_INT for value in column if type(value) is int)
+    if types == {int, float}:
+        return [None if value is None else float(value) for value in column]
+    if len(types) <= 1 and types <= {str, bool, int, float} and fits:
+        return list(column)
+    return [None if value is None else cell_text(value) for value in column]
+
+
+def _import_pyarrow() -> tuple[Any, Any]:
+    try:
+        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise UsageError("--format parquet needs pyarrow: pip install pyarrow") from None

@@ -1,0 +1,64 @@
+"""Where a study keeps its files: beside its database, under names that cannot lead anywhere else."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+_SQLITE = re.compile(r"sqlite(?:\+\w+)?:///")
+_URL = re.compile(r"[a-z][a-z0-9+]*://")
+_DEFAULT_FOLDER = ".whet"
+_KEPT = re.compile(rb"[A-Za-z0-9_.-]")
+_LONGEST = 120  # bytes; file systems allow 255, and Python's and the trial's own names come on top
+_HASH_LENGTH = 12
+
+
+def store_folder(store_url: str, base: Path | None = None) -> Path:
+    """Return the directory that holds the files of every study of a store, absolute.
+
+    It is the directory of the database file; for a database that is no file, ``.whet`` in *base*, the directory in
+    which the study was started.
+    """
+    base = Path.cwd() if base is None else base
+    database = _database_file(store_url)
+    return base / _DEFAULT_FOLDER if database is None else (base / database).parent
+
+
+def study_dir(store_url: str, name: str, base: Path | None = None) -> Path:
+    """Return the directory of study *name*; see `store_folder`."""
+    database = _database_file(store_url)
+    return store_folder(store_url, base) / encoded_name(name, reserved="" if database is None else database.name)
+
+
+def trial_dir(store_url: str, name: str, number: int, base: Path | None = None) -> Path:
+    """Return the directory of trial *number* of study *name*; see `store_folder`."""
+    return study_dir(store_url, name, base) / str(number)
+
+
+def encoded_name(name: str, reserved: str = "") -> str:
+    """Return *name* as the name of one directory entry, different for every name, on any file system.
+
+    What is not a letter, digit, ``_``, ``.`` or ``-`` of ASCII is percent-encoded, and so is a leading dot. A name
+    that is long, empty, has capitals (some file systems do not tell them apart) or begins like *reserved* (the
+    database beside which the directory lies) ends in ``~`` and a hash of the name.
+    """
+    raw = name.encode("utf-8", "surrogatepass")
+    parts = [chr(byte) if _KEPT.fullmatch(bytes([byte])) else f"%{byte:02x}" for byte in raw]
+    if parts[:1] == ["."]:
+        parts[0] = "%2e"
+    plain = "".join(parts)
+    is_taken = bool(reserved) and plain.lower().startswith(reserved.lower())
+    if plain and len(plain) <= _LONGEST and not is_taken and plain == plain.lower():
+        return plain
+    digest = hashlib.sha256(raw).hexdigest()[:_HASH_LENGTH]
+    return f"{plain[:_LONGEST]}~{digest}"
+
+
+def _database_file(store_url: str) -> Path | None:
+    """Return the path of the database, or ``None`` if it is no file."""
+    sqlite = _SQLITE.match(store_url)
+    path = store_url[sqlite.end() :] if sqlite else store_url
+    if (not sqlite and _URL.match(store_url)) or path in ("", ":memory:"):
+        return None
+    return Path(path.partition("?")[0] if sqlite else path)

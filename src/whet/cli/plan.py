@@ -1,0 +1,231 @@
+"""From a sweep and whet's options to what will be run: pure decisions, nothing is started or stored here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from whet.cli.sweep import Sweep, Varied
+from whet.errors import UsageError
+from whet.space.domain import Float
+from whet.space.dsl import Budget, Drawn, Open
+from whet.space.grid import Grid
+from whet.space.space import Space
+from whet.space.values import format_value
+
+STRATEGIES = ("grid", "random", "quasi_random", "auto", "none")
+LATER_STRATEGIES = ("gp", "tpe", "forest", "cmaes", "nsga2", "bohb")
+SCHEDULERS = ("none",)
+LATER_SCHEDULERS = ("median", "sha", "hyperband", "asha", "freeze_thaw", "pbt", "pb2")
+DEFAULT_MAX_TRIALS = 1_000
+_ALIASES = {"grid_search": "grid", "random_search": "random"}
+# Spaces with conditions are counted by walking their grid; past this many points (about half a second) they are not.
+_MOST_COUNTED = 20_000
+_THREE_DECADES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be run.
+
+    Attributes:
+        strategy: one of :data:`STRATEGIES`.
+        n_trials: how many configs to ask for; None where only time or a target ends the study.
+        n_points: how many configs the space has, at most where it is too large to be counted; None if no end of them.
+        repeats: how often each config is run.
+        notices: what the user should know, each once.
+    """
+
+    strategy: str
+    n_trials: int | None
+    n_points: int | None
+    repeats: int = 1
+    notices: tuple[str, ...] = ()
+
+    @property
+    def sampler(self) -> str:
+        """Name of the sampler; a sweep of nothing (``none``) is a grid of one point."""
+        return "grid" if self.strategy == "none" else self.strategy
+
+
+def known_strategy(name: str) -> str:
+    """Return the strategy that *name* means, Grid's own names included.
+
+    Raises:
+        UsageError: there is none of that name, or not in this version.
+    """
+    return _known("--strategy", _ALIASES.get(_plain(name), name), STRATEGIES, LATER_STRATEGIES)
+
+
+def known_scheduler(name: str) -> str:
+    """Return the scheduler that *name* means.
+
+    Raises:
+        UsageError: there is none of that name, or not in this version.
+    """
+    return _known("--scheduler", name, SCHEDULERS, LATER_SCHEDULERS)
+
+
+def make_plan(
+    sweep: Sweep,
+    *,
+    strategy: str | None = None,
+    n_trials: int | None = None,
+    max_trials: int = DEFAULT_MAX_TRIALS,
+    repeats: int = 1,
+    has_objective: bool = False,
+    timeout_s: float | None = None,
+    target: float | None = None,
+    yes: bool = False,
+) -> Plan:
+    """Decide what will be run.
+
+    Args:
+        sweep: the program and what varies.
+        strategy: as typed; None for the default.
+        n_trials: ``--trials``.
+        max_trials: how many trials start without being asked for.
+        repeats: runs of each config.
+        has_objective: whether there is something to make small or large.
+        timeout_s: ``--timeout``.
+        target: ``--target``.
+        yes: ``--yes``, run more than *max_trials*.
+
+    Raises:
+        UsageError: the options do not go together, or do not say when to end; names the remedy.
+    """
+    _check_counts(n_trials=n_trials, max_trials=max_trials, repeats=repeats)
+    if target is not None and not has_objective:
+        raise UsageError("--target needs an objective to reach it with, as in --objective val_loss:min")
+    n_points = _n_points(sweep.space)
+    is_bounded = n_trials is not None or timeout_s is not None or target is not None
+    asked = None if strategy is None else known_strategy(strategy)
+    chosen = asked or _default_strategy(n_points, max_trials, has_objective, yes and not is_bounded)
+    _check_strategy(chosen, sweep, has_objective)
+    if not is_bounded:
+        _check_end(n_points, max_trials, yes)
+    count, notices = _count(chosen, sweep, n_trials, n_points)
+    if asked is None and chosen == "grid" and count != n_points:
+        notices.append(f"the first {count:,} of {n_points:,} combinations; --strategy random takes any {count:,}")
+    notices += _hints(sweep)
+    return Plan(chosen, count, n_points, repeats, tuple(dict.fromkeys(notices)))
+
+
+def _known(option: str, name: str, built: Sequence[str], later: Sequence[str]) -> str:
+    plain = _plain(name)
+    if plain in built:
+        return plain
+    available = ", ".join(built)
+    if plain in later:
+        raise UsageError(f"{option} {name} is not available in this version of whet; available: {available}")
+    near = difflib.get_close_matches(plain, built, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UsageError(f"{option} {name!r} is unknown{hint} (available: {available})")
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("-", "_")
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            option = {"n_trials": "--trials", "max_trials": "--max-trials"}.get(name, f"--{name}")
+            raise UsageError(f"{option}: expected a whole number of at least 1, got {count}")
+
+
+def _n_points(space: Space) -> int | None:
+    """Return how many configs the space has; an upper bound where counting takes too long.
+
+    Raises:
+        UsageError: the constraints leave none.
+    """
+    if space.size is None:
+        return None
+    grid = Grid(space)
+    if grid.is_plain or grid.size > _MOST_COUNTED:
+        return grid.size
+    count = sum(grid.at(index) is not None for index in range(grid.size))
+    if not count:
+        rules = "; ".join(map(str, space.forbid))
+        raise UsageError(f"all {grid.size:,} combinations are excluded by --forbid ({rules}); loosen it")
+    return count
+
+
+def _default_strategy(n_points: int | None, max_trials: int, has_objective: bool, runs_all: bool) -> str:
+    # whoever says --yes to every combination gets them in order
+    if n_points is not None and (n_points <= max_trials or runs_all):
+        return "grid"
+    return "auto" if has_objective else "random"
+
+
+def _check_strategy(strategy: str, sweep: Sweep, has_objective: bool) -> None:
+    if strategy == "auto" and not has_objective:
+        raise UsageError(
+            "--strategy auto needs an objective, as in --objective val_loss:min; "
+            "without one use --strategy random, quasi_random or grid"
+        )
+    if strategy == "grid":
+        for varied in sweep.varied:
+            if sweep.space[varied.key].size is None:
+                text = str(varied.argument.value).strip()
+                inside = text.removesuffix(")").rstrip(" ,")
+                sized = f"{inside}{'' if inside.endswith('(') else ', '}size=5)"
+                raise UsageError(
+                    f"{varied.argument.flag or varied.key}: a grid needs finitely many values and {text} has no size; "
+                    f"give it one, as in {sized}, or use --strategy random --trials 20"
+                )
+    if strategy == "quasi_random" and not sweep.space.is_encodable:
+        name = next(name for name, domain in sweep.space.items() if not domain.is_encodable)
+        raise UsageError(
+            f"{name}: --strategy quasi_random cannot sample {sweep.space[name]}; use --strategy random, "
+            "or one of uniform, loguniform, normal, lognormal, int, choice"
+        )
+
+
+def _check_end(n_points: int | None, max_trials: int, yes: bool) -> None:
+    if n_points is None:
+        raise UsageError(
+            "there is no end of combinations: say when to end with --trials N, --timeout TIME or --target VALUE"
+        )
+    if n_points > max_trials and not yes:
+        raise UsageError(
+            f"{n_points:,} combinations, and more than {max_trials:,} (--max-trials) do not start by themselves: "
+            "run some of them with --trials N, --timeout TIME or --target VALUE, or all of them with --yes"
+        )
+
+
+def _count(strategy: str, sweep: Sweep, n_trials: int | None, n_points: int | None) -> tuple[int | None, list[str]]:
+    """Return how many configs to ask for, and why that is not what was asked."""
+    if n_points is None or n_trials is None or n_trials <= n_points:
+        return (n_points if n_trials is None else n_trials), []
+    if not len(sweep.space):
+        why = "strategy none passes every value as it is" if strategy == "none" else "no value varies"
+        remedy = "" if strategy == "none" else f"; --repeats {n_trials} runs the same command as often"
+        return n_points, [f"--trials {n_trials:,}: {why}, so there is 1 trial{remedy}"]
+    return n_points, [f"--trials {n_trials:,}: there are only {n_points:,} combinations, so {n_points:,} trials"]
+
+
+def _hints(sweep: Sweep) -> list[str]:
+    hints = [hint for varied in sweep.varied if (hint := _decades_hint(varied))]
+    if sweep.fidelity is not None and isinstance(sweep.fidelity.value, Budget):
+        name, high = sweep.fidelity.argument.flag or sweep.fidelity.key, format_value(sweep.fidelity.value.high)
+        hints.append(f"{name}: without a scheduler every trial goes as far as it can, {high}")
+    return hints
+
+
+def _decades_hint(varied: Varied) -> str | None:
+    origin = varied.origin
+    if isinstance(origin, Drawn) and origin.name == "uniform":
+        low, high = origin.arguments["low"], origin.arguments["high"]
+    elif (
+        isinstance(origin, Open) and isinstance(origin.domain, Float) and not (origin.domain.log or origin.domain.step)
+    ):
+        low, high = origin.domain.low, origin.domain.high
+    else:
+        return None
+    if low <= 0 or high / low < _THREE_DECADES:
+        return None
+    name = varied.argument.flag or varied.key
+    return f"{name}: uniform puts nine values in ten above {high / 10:g}; loguniform spreads them from {low:g} on"

@@ -1,0 +1,105 @@
+"""From the options and tokens of `whet run` to a run that could begin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from whet.cli.plan import Plan, known_strategy, make_plan
+from whet.cli.program import misplaced_options, read_program
+from whet.cli.runoptions import SECTIONS, Request
+from whet.cli.script import ScriptRun
+from whet.cli.surroundings import chosen_python
+from whet.core.problem import Constraint, Objective, Problem
+from whet.core.randomness import fresh_seed
+from whet.core.values import Rules, Take
+from whet.errors import UsageError
+from whet.executors.metrics import MetricReader
+from whet.stopping import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that could begin: everything is read and checked, nothing stored."""
+
+    request: Request
+    run: ScriptRun
+    plan: Plan
+    problem: Problem
+    limits: Limits
+    rules: Rules
+    notices: tuple[str, ...]
+
+
+def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
+    """Read everything that was typed.
+
+    Raises:
+        UsageError: something of it makes no sense; the message says what, and what to type.
+    """
+    program, arguments = read_program(tokens)
+    asked = None if request.strategy is None else known_strategy(request.strategy)
+    run = ScriptRun(
+        program=program,
+        arguments=tuple(arguments),
+        cwd=str(Path.cwd()),
+        seed=fresh_seed() if request.seed is None else request.seed,
+        python=chosen_python(request.python),
+        strategy=asked or "grid",
+        literal=request.literal,
+        zips=request.zips,
+        when=request.when,
+        forbid=request.forbid,
+        chdir=request.chdir,
+        pty=request.pty,
+        workers=request.workers,
+        cpus=request.cpus,
+        gpus=request.gpus,
+        memory_bytes=request.memory_bytes,
+        trial_timeout_s=request.trial_timeout_s,
+        grace_s=request.grace_s,
+        log_cap_bytes=request.log_cap_bytes,
+        metric_pattern=request.metric_pattern,
+    )
+    objectives, objective_notices = _objectives(request)
+    if request.trials is not None and request.trials.is_more:
+        raise UsageError(f"--trials +{request.trials.n} is for `whet resume`; a new study has --trials N")
+    plan = make_plan(
+        run.sweep,
+        strategy=asked,
+        n_trials=None if request.trials is None else request.trials.n,
+        max_trials=request.max_trials,
+        repeats=request.repeats,
+        has_objective=bool(objectives),
+        timeout_s=request.timeout_s,
+        target=request.target,
+        # A dry run starts nothing, however many there are.
+        yes=request.yes or request.dry_run,
+    )
+    MetricReader(request.metric_pattern)  # which says what is wrong with it
+    known = {name for section in SECTIONS.values() for option in section for name in option.opts}
+    misplaced = misplaced_options(["-m", program.target, *arguments], known)
+    return Prepared(
+        request=request,
+        run=replace(run, strategy=plan.strategy),
+        plan=plan,
+        problem=Problem(run.sweep.space, objectives, tuple(map(Constraint.parse, request.constraints))),
+        limits=Limits(plan.n_trials, request.timeout_s, request.target, request.max_failures),
+        rules=Rules(Take.parse(request.take), request.infinite, request.retries or {}),
+        notices=(*misplaced, *run.sweep.notices, *plan.notices, *objective_notices),
+    )
+
+
+def _objectives(request: Request) -> tuple[tuple[Objective, ...], list[str]]:
+    """Return the objectives, and a notice for each whose direction was left open."""
+    parsed = [(text, Objective.parse(text)) for text in request.objectives]
+    notices = [
+        f"{objective.name} is made small; if it should be large: --objective {text}:max"
+        for text, objective in parsed
+        if objective.name == text
+    ]
+    objectives = [objective for _, objective in parsed]
+    objectives += [Objective(name, "maximize") for name in request.maximize]
+    objectives += [Objective(name, "minimize") for name in request.minimize]
+    return tuple(objectives), notices

@@ -1,0 +1,146 @@
+"""``whet run``: sweep the arguments of a program."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from whet.cli.conduct import Conduct, gpus_for
+from whet.cli.console import chosen_style
+from whet.cli.lookup import hint
+from whet.cli.plan import Plan
+from whet.cli.prepare import Prepared, prepare
+from whet.cli.runoptions import Request, RunCommand, check_built
+from whet.cli.script import ScriptRun
+from whet.cli.surroundings import Surroundings
+from whet.cli.text import counted, one_line
+from whet.core.protocols import Store
+from whet.errors import StudyExists, UsageError
+from whet.storage.open import DEFAULT_STORE, open_store
+from whet.study import Study
+
+_LONGEST_NAME = 200
+_N_NAMES_TRIED = 20  # where several runs of the same script begin at the same moment
+
+
+_HELP = """Run SCRIPT once for each combination of the values of its arguments.
+
+SCRIPT is a Python file, -m MODULE, or any program. An argument varies where its value says so; all others are passed as
+they are:
+
+\b
+  --layers "[1, 2, 3]"                  each value of the list
+  --width "(16, 65, 16)"                a range, as in Python: 16 32 48 64
+  --lr "loguniform(1e-5, 1e-1, 5)"      five values, drawn once
+  --lr "loguniform(1e-5, 1e-1)"         drawn anew for each trial; needs --trials
+
+Options come before SCRIPT. Ctrl-C ends a run; `whet resume` goes on with it.
+"""
+
+
+@click.command("run", cls=RunCommand, help=_HELP)
+def run_command(tokens: tuple[str, ...], **options: Any) -> int:
+    """Prepare, and run or show what would run."""
+    prepared = prepare(Request(**check_built(options)), tokens)
+    if prepared.request.dry_run:
+        from whet.cli.dryrun import show_commands
+
+        return show_commands(prepared, _name_if_new(prepared))
+    return _start(prepared)
+
+
+def _start(prepared: Prepared) -> int:
+    request, run = prepared.request, prepared.run
+    gpus = gpus_for(run)
+    surroundings = Surroundings.now(run.program, run.arguments, run.python, Path(run.cwd))
+    run = replace(run, surroundings=surroundings)
+    store = open_store(request.store or DEFAULT_STORE)
+    try:
+        study = _created(prepared, run, store)
+        head = (
+            f"{one_line(study.name)}: {_how_many(prepared.plan)} by {prepared.plan.strategy}, seed {run.seed} "
+            f"(from another shell: {hint('status', study.name, request.store)})"
+        )
+        conduct = Conduct(
+            study,
+            run,
+            style=chosen_style(is_json=request.is_json, is_quiet=request.is_quiet),
+            n_configs=prepared.plan.n_points,
+            gpus=gpus,
+            store_option=request.store,
+        )
+        return conduct.run([*prepared.notices, head])
+    finally:
+        store.close()
+
+
+def _how_many(plan: Plan) -> str:
+    if plan.n_trials is None:
+        return "trials"
+    times = f" × {plan.repeats} repeats" if plan.repeats > 1 else ""
+    return f"{counted(plan.n_trials, 'trial')}{times}"
+
+
+def _created(prepared: Prepared, run: ScriptRun, store: Store) -> Study:
+    """Create the study, under the next free name unless one was given."""
+    request = prepared.request
+    if request.name is not None:
+        _check_name(request.name)
+    for n in range(_N_NAMES_TRIED):
+        name = next_name(run.program.name, store) if request.name is None else request.name
+        try:
+            return Study(
+                prepared.problem.space,
+                prepared.problem.objectives,
+                constraints=prepared.problem.constraints,
+                sampler=prepared.plan.sampler,
+                seed=run.seed,
+                repeats=request.repeats,
+                store=store,
+                name=name,
+                settings={
+                    "limits": asdict(prepared.limits),
+                    "rules": prepared.rules.to_json(),
+                    "run": run.to_settings(),
+                },
+            )
+        except StudyExists:
+            if request.name is not None or n == _N_NAMES_TRIED - 1:
+                raise StudyExists(
+                    f"there is a study {name!r} already; to go on with it: {hint('resume', name, request.store)}; "
+                    "for a new one, give another --name"
+                ) from None
+    raise AssertionError("unreachable")
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
+        raise UsageError(
+            f"--name {one_line(name, 40)!r}: expected 1 to {_LONGEST_NAME} characters that can be printed"
+        )
+
+
+def next_name(stem: str, store: Store) -> str:
+    """Return ``stem-1``, or one more than the highest number that is taken."""
+    stem = "".join(char for char in stem if char.isprintable())[: _LONGEST_NAME // 2] or "study"
+    taken = re.compile(re.escape(stem) + r"-([0-9]{1,15})")
+    numbers = [int(match[1]) for study in store.studies() if (match := taken.fullmatch(study.name))]
+    return f"{stem}-{max(numbers, default=0) + 1}"
+
+
+def _name_if_new(prepared: Prepared) -> str:
+    """Return the name that the study would have; makes no store."""
+    if prepared.request.name is not None:
+        return prepared.request.name
+    where = prepared.request.store or DEFAULT_STORE
+    if not Path(where).is_file():
+        return f"{prepared.run.program.name}-1"
+    store = open_store(where, must_exist=True)
+    try:
+        return next_name(prepared.run.program.name, store)
+    finally:
+        store.close()

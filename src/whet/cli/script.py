@@ -1,0 +1,161 @@
+"""What `whet run` was asked to run, as it is stored with the study, and the command lines that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whet.cli.program import Program
+from whet.cli.surroundings import Surroundings
+from whet.cli.sweep import Sweep, read_sweep
+from whet.cli.text import shell_line
+from whet.core.randomness import replicate_seed
+from whet.core.trial import Trial
+from whet.errors import UsageError
+from whet.space.dsl import Budget
+from whet.space.values import format_value
+
+
+@dataclass(frozen=True)
+class ScriptRun:
+    """A program, its arguments as typed, and everything that matters to starting it.
+
+    Attributes:
+        program: what each trial starts.
+        arguments: those of the program, as typed.
+        cwd: directory in which it was typed, absolute.
+        seed: of the study; sized distributions are drawn with it.
+        python: interpreter of Python programs.
+        strategy: which configs, as typed; ``none`` passes every argument as it is.
+        literal, zips, when, forbid: as typed, one text per option given.
+        chdir: each trial runs in a directory of its own.
+        pty: each trial gets a terminal, for programs that keep their output back without one.
+        workers: trials at the same time.
+        cpus, gpus: of each trial; ``None``: an equal share of the processors, no device of its own.
+        memory_bytes, trial_timeout_s: bounds of each trial; ``None``: none.
+        grace_s: between asking a trial to end and ending it.
+        log_cap_bytes: of each log file.
+        metric_pattern: a regular expression for metrics that are printed in a form of their own.
+        surroundings: what was there when the study began.
+    """
+
+    program: Program
+    arguments: tuple[str, ...]
+    cwd: str
+    seed: int
+    python: str
+    strategy: str
+    literal: tuple[str, ...] = ()
+    zips: tuple[str, ...] = ()
+    when: tuple[str, ...] = ()
+    forbid: tuple[str, ...] = ()
+    chdir: bool = False
+    pty: bool = False
+    workers: int = 1
+    cpus: int | None = None
+    gpus: str | None = None
+    memory_bytes: int | None = None
+    trial_timeout_s: float | None = None
+    grace_s: float = 10.0
+    log_cap_bytes: int = 50_000_000
+    metric_pattern: str | None = None
+    surroundings: Surroundings = field(default_factory=Surroundings)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> ScriptRun:
+        """Rebuild a run from the settings of a study.
+
+        Raises:
+            UsageError: the study was not made by ``whet run``.
+        """
+        stored = settings.get("run")
+        if not isinstance(stored, Mapping):
+            raise UsageError("this study was not made by `whet run`: it has no program to run")
+        known = {f.name for f in fields(cls)}
+        given: dict[str, Any] = {name: value for name, value in stored.items() if name in known}
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+        given["program"] = Program(**given["program"])
+        given["surroundings"] = Surroundings.from_json(given.get("surroundings", {}))
+        return cls(**given, seed=settings["seed"])
+
+    def to_settings(self) -> dict[str, Any]:
+        """Return what is stored under ``run`` in a study's settings, as JSON."""
+        stored = asdict(self)
+        del stored["seed"]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in stored.items()}
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """The arguments, read again with the study's seed, so that sized distributions give the same values."""
+        return read_sweep(
+            self.program,
+            self.arguments,
+            literal=self.literal,
+            verbatim=self.strategy == "none",
+            rng=np.random.default_rng(self.seed),
+            when=self.when,
+            forbid=self.forbid,
+            zips=self.zips,
+        )
+
+    def argv(self, config: Mapping[str, Any], known: Mapping[str, str], budget: float | None = None) -> list[str]:
+        """Return the command of a trial.
+
+        Args:
+            config: of the trial.
+            known: what the placeholders in arguments stand for; see `placeholders`.
+            budget: how far it may go; ``None``: as far as there is.
+        """
+        base = Path(self.cwd) if self.chdir else None
+        head = self.program.argv(self.python, base=base)
+        return [*head, *self.sweep.render(config, budget=budget, placeholders=known)]
+
+    def placeholders(self, study: str, number: int, seed: int, directory: Path, budget: float | None) -> dict[str, str]:
+        """Return what ``{name}`` in an argument stands for, by name.
+
+        Args:
+            study: name of the study.
+            number: of the trial.
+            seed: of the trial, the same for every config.
+            directory: of the trial.
+            budget: how far it may go; ``None``: as far as there is.
+        """
+        fidelity = self.sweep.fidelity
+        if budget is None and fidelity is not None and isinstance(fidelity.value, Budget):
+            budget = fidelity.value.high
+        return {
+            "study": study,
+            "number": str(number),
+            "seed": str(seed),
+            "trial_dir": str(directory),
+            "budget": "" if budget is None else str(format_value(budget)),
+            "checkpoint_in": "",
+            "checkpoint_out": str(directory / "checkpoint"),
+        }
+
+    def command_line(self, trial: Trial, study: str, directory: Path) -> str:
+        """Return the command of *trial* as a line to paste in a POSIX shell.
+
+        Args:
+            trial: one that has a config.
+            study: its name.
+            directory: the trial's; see `whet.cli.places.trial_dir`.
+        """
+        seed = replicate_seed(self.seed, trial.replicate)
+        known = self.placeholders(study, trial.number, seed, directory, trial.budget)
+        line = shell_line(self.argv(trial.config or {}, known, trial.budget))
+        return line if Path.cwd() == Path(self.cwd) else f"cd {shell_line([self.cwd])} && {line}"
+
+    def changed_since(self) -> list[str]:
+        """Return what has changed since the study began, a sentence each.
+
+        Raises:
+            UsageError: the interpreter does not run any more.
+        """
+        now = Surroundings.now(self.program, self.arguments, self.python, Path(self.cwd))
+        return now.changes(self.surroundings)

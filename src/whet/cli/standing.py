@@ -1,0 +1,177 @@
+"""How a study stands: is it running, can it go on, is there anything left to do?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from whet.cli.describe import trial_record
+from whet.cli.render import distinct_numbers
+from whet.cli.text import counted, shell_line
+from whet.core.owner import is_gone
+from whet.core.problem import Objective, Problem
+from whet.core.protocols import Store, StudyRecord, Summary
+from whet.core.trial import State, Trial
+from whet.space.grid import Grid
+from whet.stopping import Limits
+
+Phase = Literal["running", "stopped", "finished"]
+
+_MOST_POINTS_LOOKED_AT = 10_000  # of a grid with forbidden or doubled points, to tell whether all have been asked
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A study and its state in a few numbers.
+
+    Attributes:
+        study: as the store lists it.
+        summary: counts and best; see :attr:`counts` for what of it holds now.
+    """
+
+    study: StudyRecord
+    summary: Summary
+
+    @cached_property
+    def problem(self) -> Problem:
+        """What the study optimises."""
+        return Problem.from_json(self.study.settings["problem"])
+
+    @cached_property
+    def counts(self) -> dict[State, int]:
+        """Number of trials in each state that occurs; see `as_it_is`."""
+        counts = {state: self.summary.counts.get(state, 0) for state in State}
+        if self.study.holder is None and is_script(self.study):
+            counts[State.WAITING] += counts.pop(State.RUNNING)
+        return {state: n for state, n in counts.items() if n}
+
+    @cached_property
+    def n_planned(self) -> int | None:
+        """Number of trials that the study will have in the end, ``None`` if that is not known."""
+        bounds = [n for n in (self._limits.n_trials, _n_configs(self.problem)) if n is not None]
+        return min(bounds) * self.study.settings.get("repeats", 1) if bounds else None
+
+    @property
+    def phase(self) -> Phase:
+        """Whether somebody runs the study, it has ended early, or nothing is left to do."""
+        if self.study.holder is not None:
+            return "running"
+        n_open = sum(n for state, n in self.counts.items() if not state.is_final)
+        is_done = not n_open and self.n_planned is not None and sum(self.counts.values()) >= self.n_planned
+        return "finished" if is_done or self._has_met_target() else "stopped"
+
+    @property
+    def can_resume(self) -> bool:
+        """Tell whether ``whet resume`` may find something to do."""
+        return self.phase == "stopped" and is_script(self.study)
+
+    @property
+    def phase_text(self) -> str:
+        """The phase in words, with who runs the study, or why it ended where that shows."""
+        match self.phase:
+            case "running":
+                return f"running ({self.study.holder})"
+            case "stopped":
+                return "stopped, resumable" if self.can_resume else "stopped"
+            case "finished":
+                n_left = None if self.n_planned is None else self.n_planned - sum(self.counts.values())
+                return "finished, nothing left" if n_left == 0 and self._limits.n_trials is None else "finished"
+
+    @property
+    def counts_text(self) -> str:
+        """The counts in words: ``12 of 50 trials: 11 completed, 1 failed``."""
+        n = sum(self.counts.values())
+        parts = ", ".join(f"{count:,} {state.value}" for state, count in self.counts.items())
+        planned = self.n_planned
+        total = counted(n, "trial") if planned in (None, n) else f"{n:,} of {counted(planned or 0, 'trial')}"
+        return f"{total}: {parts}" if parts else total
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial by the one objective, repeats not averaged; ``None`` if there is none to name."""
+        return self.summary.best if len(self.problem.objectives) == 1 else None
+
+    @property
+    def best_text(self) -> str:
+        """The best value and its trial: ``val_acc 0.93 (trial 7)``."""
+        if self.best is None:
+            return ""
+        objective: Objective = self.problem.objectives[0]
+        value = distinct_numbers([self.best.values.get(objective.name)])[0]
+        return f"{objective.name} {value} (trial {self.best.number})"
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds from the study's beginning to its last event, or to now while it runs."""
+        end = time.time() if self.study.holder is not None else self.summary.last_event_at
+        return max(0.0, end - self.study.created_at)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the study as the command line's JSON."""
+        return {
+            "study": self.study.name,
+            "state": self.phase,
+            "holder": self.study.holder,
+            "counts": {state.value: n for state, n in self.counts.items()},
+            "n_trials": self.n_planned,
+            "best": None if self.best is None else trial_record(self.best),
+            "created_at": self.study.created_at,
+            "last_event_at": self.summary.last_event_at,
+            "elapsed_s": self.elapsed_s,
+            "command": command_text(self.study) or None,
+        }
+
+    @cached_property
+    def _limits(self) -> Limits:
+        return Limits(**self.study.settings.get("limits", {}))
+
+    def _has_met_target(self) -> bool:
+        target, best = self._limits.target, self.summary.best
+        if target is None or best is None:
+            return False
+        objective = self.problem.objectives[0]
+        return objective.sign * best.values[objective.name] <= objective.sign * target
+
+
+def standing_of(store: Store, study: StudyRecord) -> Standing:
+    """Return how *study* stands."""
+    return Standing(study, store.summary(study.id))
+
+
+def as_it_is(study: StudyRecord, trial: Trial) -> Trial:
+    """Return *trial* as waiting if the log says that it runs, but nobody is there to run it.
+
+    A process that is killed cannot write that its trials have ended; whoever resumes the study does.
+    """
+    is_left_over = trial.state is State.RUNNING and study.holder is None and (is_script(study) or is_gone(trial.owner))
+    return replace(trial, state=State.WAITING, token=None, owner=None) if is_left_over else trial
+
+
+def is_script(study: StudyRecord) -> bool:
+    """Tell whether the study runs a program, so that whoever runs it holds it."""
+    return isinstance(study.settings.get("run"), Mapping)
+
+
+def command_text(study: StudyRecord) -> str:
+    """Return the program and its arguments as they were typed; empty for a study that has none."""
+    if not is_script(study):
+        return ""
+    run = study.settings["run"]
+    module = ["-m"] if run["program"]["kind"] == "module" else []
+    return shell_line([*module, run["program"]["target"], *run["arguments"]])
+
+
+def _n_configs(problem: Problem) -> int | None:
+    """Return how many configs there are, ``None`` if their number is endless or takes too long to find out."""
+    size = problem.space.size
+    if size is None:
+        return None
+    grid = Grid(problem.space)
+    if grid.is_plain:
+        return size
+    if size > _MOST_POINTS_LOOKED_AT:
+        return None
+    return sum(grid.at(point) is not None for point in range(size))

@@ -1,0 +1,158 @@
+"""What is said when a run has ended: how it went, the best trial, how to go on, hints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whet.analysis.hints import result_hints
+from whet.cli.describe import cause_text, config_text, counts_text, trial_name, trial_record, values_text
+from whet.cli.script import ScriptRun
+from whet.cli.text import counted, duration, number, one_line
+from whet.core.history import History
+from whet.core.trial import State, Trial
+from whet.run import Outcome, Reason
+from whet.study import Study
+
+_BY_REASON: dict[Reason, int] = {"interrupted": 130, "terminated": 143, "hangup": 129, "broken": 1}
+_WHY_ENDED: dict[Reason, str] = {
+    "timeout": "the time is up",
+    "target": "the target is reached",
+    "stopped": "stopped by `whet stop`",
+    "interrupted": "ended by Ctrl-C",
+    "terminated": "ended by SIGTERM",
+    "hangup": "ended by SIGHUP: the terminal was closed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A run that has ended.
+
+    Attributes:
+        study: it was a run of.
+        run: what was run.
+        outcome: why it ended.
+        folder: the study's directory.
+        took_s: how long the run took.
+        resume_line: the command that goes on with the study.
+    """
+
+    study: Study
+    run: ScriptRun
+    outcome: Outcome
+    folder: Path
+    took_s: float
+    resume_line: str
+
+    @property
+    def history(self) -> History:
+        """What is known now."""
+        return self.study.ledger.history
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether `whet resume` would find nothing to do."""
+        return self.outcome.reason == "done" and not self.history.unfinished
+
+    @property
+    def exit_code(self) -> int:
+        """0: all trials ended as asked; 1: some failed; 3: nothing completed; else what ended the run."""
+        if self.outcome.reason in _BY_REASON:
+            return _BY_REASON[self.outcome.reason]
+        counts = self.history.counts()
+        if not counts[State.COMPLETED] + counts[State.STOPPED]:
+            return 3
+        return 1 if counts[State.FAILED] else 0
+
+    def best(self) -> Trial | None:
+        """Return the best trial, if there is one to name."""
+        number_of_best = self.history.best()
+        if number_of_best is None:
+            return None
+        return self.study.ledger.store.trials(self.study.ledger.study, numbers=[number_of_best])[0]
+
+    def command_of(self, trial: Trial) -> str:
+        """Return the command line of *trial*, ready to paste."""
+        return self.run.command_line(trial, self.study.name, self.folder / str(trial.number))
+
+
+def ending_record(ending: Ending) -> dict[str, Any]:
+    """Return what the last line of `--json` says."""
+    best = ending.best()
+    return {
+        "event": "study_finished",
+        "study": ending.study.name,
+        "reason": ending.outcome.reason,
+        "counts": {state.value: n for state, n in ending.history.counts().items()},
+        "best": None if best is None else {**trial_record(best), "command": ending.command_of(best)},
+        "resume": None if ending.is_complete else ending.resume_line,
+        "exit_code": ending.exit_code,
+    }
+
+
+def ending_lines(ending: Ending, last_failure: str | None) -> Iterator[str]:
+    """Yield what a person reads at the end; *last_failure* is what a failing trial printed, if one is to be shown."""
+    history = ending.history
+    yield f"{one_line(ending.study.name)}: {counts_text(history)}, in {duration(ending.took_s)}"
+    why = _WHY_ENDED.get(ending.outcome.reason)
+    if why:
+        yield why
+    yield from _failure_lines(ending, last_failure)
+    best = ending.best()
+    if best is not None:
+        yield from _best_lines(ending, best)
+    elif history.counts()[State.COMPLETED]:
+        yield from _why_no_best(history)
+    if not ending.is_complete:
+        yield f"to go on: {ending.resume_line}"
+    for hint in result_hints(history):
+        yield f"hint: {hint}"
+
+
+def _best_lines(ending: Ending, best: Trial) -> Iterator[str]:
+    history = ending.history
+    leader = history.leader()
+    assert leader is not None, "there is a best trial"
+    shown = values_text(best, history.problem)
+    if history.repeats > 1:
+        shown = f"mean {one_line(history.problem.objectives[0].name)}={number(leader[1])}"
+    yield f"best: {trial_name(ending.study.name, best.number)}  {shown}  {config_text(best.config or {})}"
+    yield f"  {ending.command_of(best)}"
+
+
+def _why_no_best(history: History) -> Iterator[str]:
+    problem = history.problem
+    if not problem.objectives:
+        yield "no --objective was given, so no trial is the best one (--objective NAME:min or NAME:max names it)"
+    elif len(problem.objectives) > 1:
+        names = ", ".join(objective.name for objective in problem.objectives)
+        yield f"several objectives ({one_line(names)}): no trial is the best in all of them"
+    elif problem.constraints:
+        yield "no completed trial meets the constraints"
+
+
+def _failure_lines(ending: Ending, last_failure: str | None) -> Iterator[str]:
+    rows = [row for row in ending.history.finished if row.state is State.FAILED and row.cause is not None]
+    if ending.outcome.reason == "failures":
+        yield _why_stopped(ending)
+    if rows:
+        causes = Counter(row.cause for row in rows)
+        parts = ", ".join(f"{n} × {cause_text(cause)}" for cause, n in causes.most_common() if cause is not None)
+        yield f"failed: {parts}"
+    if last_failure is not None:
+        yield last_failure
+    if ending.outcome.reason == "failures" and rows:
+        first = ending.study.ledger.store.trials(ending.study.ledger.study, numbers=[rows[0].number])[0]
+        yield f"to see it for yourself: {ending.command_of(first)}"
+
+
+def _why_stopped(ending: Ending) -> str:
+    n_failed = ending.history.counts()[State.FAILED]
+    limit = ending.history.settings.get("limits", {}).get("max_failures")
+    if limit is not None:
+        return f"ended because {counted(n_failed, 'trial')} failed (--max-failures {limit})"
+    return "ended because the first trials all failed: it seems to be the program, not its arguments"

@@ -1,0 +1,243 @@
+"""The template of a sweep: which arguments vary, and the command line that a config of them makes.
+
+Arguments are never rewritten: what does not vary reaches the program byte by byte, in the order in which it was
+given, and what varies takes the place of the text it was read from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from whet.cli.arguments import Argument, flag_key, read_arguments
+from whet.cli.program import Program, read_program
+from whet.errors import UsageError
+from whet.space.conditions import match_name
+from whet.space.domain import Categorical, Domain
+from whet.space.dsl import Budget, Drawn, Listed, Open, Toggle, Value, Verbatim, parse_value
+from whet.space.space import Space
+from whet.space.values import format_value
+
+PLACEHOLDERS = ("trial_dir", "study", "number", "seed", "budget", "checkpoint_in", "checkpoint_out")
+_PLACEHOLDER = re.compile("{(" + "|".join(PLACEHOLDERS) + ")}")
+
+
+@dataclass(frozen=True, slots=True)
+class Varied:
+    """An argument that varies: its key in a config and what its value was read as."""
+
+    key: str
+    argument: Argument
+    value: Listed | Open | Toggle | Budget
+    origin: Value
+
+    def render(self, config: Mapping[str, Any], budget: float | None) -> list[str]:
+        """Return the arguments for *config*; none for an absent flag."""
+        if isinstance(self.value, Budget):
+            return self.argument.with_value(str(format_value(self.value.high if budget is None else budget)))
+        if self.key not in config:
+            return []
+        value = config[self.key]
+        if isinstance(self.value, Toggle):
+            return [self.argument.flag] if value else []
+        text = self.value.spell(value) if isinstance(self.value, Listed) else format_value(value)
+        return [] if text is None else self.argument.with_value(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A program, its arguments and what may vary in them.
+
+    Attributes:
+        program: what is started.
+        pieces: the arguments in order; a text is passed as it is, placeholders aside.
+        space: the parameters in command-line order, with conditions, constraints and zips.
+        notices: what the user should know, each once.
+    """
+
+    program: Program
+    pieces: tuple[str | Varied, ...]
+    space: Space
+    notices: tuple[str, ...] = ()
+
+    @property
+    def varied(self) -> tuple[Varied, ...]:
+        """The arguments that vary, the fidelity aside."""
+        return tuple(piece for piece in self.pieces if isinstance(piece, Varied) and piece is not self.fidelity)
+
+    @property
+    def fidelity(self) -> Varied | None:
+        """The argument given as ``budget(low, high)``, if there is one."""
+        for piece in self.pieces:
+            if isinstance(piece, Varied) and isinstance(piece.value, Budget):
+                return piece
+        return None
+
+    def render(
+        self,
+        config: Mapping[str, Any],
+        *,
+        budget: float | None = None,
+        placeholders: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Return the arguments behind the program for *config*.
+
+        Args:
+            config: parameter to value; a parameter that is absent leaves its flag out.
+            budget: how far the trial may go; without one as far as there is.
+            placeholders: texts for those of :data:`PLACEHOLDERS` that are to be replaced. Only what the user wrote
+                as a fixed argument is looked at, never a swept value.
+        """
+        known = placeholders or {}
+        argv: list[str] = []
+        for piece in self.pieces:
+            if isinstance(piece, Varied):
+                argv += piece.render(config, budget)
+            else:
+                argv.append(_PLACEHOLDER.sub(lambda found: known.get(found[1], found[0]), piece))
+        return argv
+
+
+def read_command(tokens: Sequence[str], **options: Any) -> Sweep:
+    """Read ``SCRIPT ARGS``, whet's own options taken off; *options* are those of :func:`read_sweep`.
+
+    Raises:
+        UsageError: the program cannot be run; and what :func:`read_sweep` raises.
+    """
+    program, arguments = read_program(tokens)
+    return read_sweep(program, arguments, **options)
+
+
+def read_sweep(
+    program: Program,
+    arguments: Sequence[str],
+    *,
+    literal: Collection[str] = (),
+    verbatim: bool = False,
+    rng: np.random.Generator | None = None,
+    when: Sequence[str] = (),
+    forbid: Sequence[str] = (),
+    zips: Sequence[str] = (),
+) -> Sweep:
+    """Read the arguments of *program*.
+
+    Args:
+        program: what is started.
+        arguments: those behind it, as typed.
+        literal: flags whose values are never expanded.
+        verbatim: expand nothing at all (the strategy ``none``).
+        rng: draws the distributions that have a size, in command-line order.
+        when: conditions, ``momentum: opt == 'sgd'``.
+        forbid: expressions that exclude combinations.
+        zips: comma-separated lists of parameters that vary together.
+
+    Raises:
+        GrammarError: a value does not parse.
+        UsageError: an option names nothing that varies, or the parameters make no space.
+    """
+    reader = _Reader(literal, verbatim, np.random.default_rng() if rng is None else rng)
+    for argument in read_arguments(arguments):
+        reader.take(argument)
+    reader.check_literals()
+    space = reader.space(when, forbid, zips)
+    return Sweep(program, tuple(reader.pieces), space, tuple(dict.fromkeys(reader.notices)))
+
+
+class _Reader:
+    """What has been read of the arguments so far."""
+
+    def __init__(self, literal: Collection[str], verbatim: bool, rng: np.random.Generator) -> None:
+        self._literal = {flag_key(name).replace("_", "-"): name for name in literal}
+        self._unmet = dict(self._literal)
+        self._verbatim = verbatim
+        self._rng = rng
+        self._n_positional = 0
+        self._domains: dict[str, Domain] = {}
+        self._names: list[str] = []
+        self.pieces: list[str | Varied] = []
+        self.notices: list[str] = []
+
+    def take(self, argument: Argument) -> None:
+        """Add an argument, as it is or as one that varies."""
+        if argument.value is None:
+            self.pieces.append(argument.flag)
+            return
+        self._n_positional += not argument.flag
+        name = flag_key(argument.flag) or f"arg{self._n_positional}"
+        self._names.append(name)
+        is_literal = self._unmet.pop(name.replace("_", "-"), None) or name.replace("_", "-") in self._literal
+        if self._verbatim or is_literal:
+            self.pieces += argument.with_value(argument.value)
+            return
+        value = parse_value(argument.value, flag=argument.flag or name)
+        if isinstance(value, Verbatim):
+            self.notices += value.notices
+            self.pieces += argument.with_value(value.text)
+        else:
+            self._vary(name, argument, value)
+
+    def _vary(self, name: str, argument: Argument, origin: Listed | Drawn | Open | Toggle | Budget) -> None:
+        value = origin.draw(self._rng) if isinstance(origin, Drawn) else origin
+        key = self._free(name)
+        if isinstance(value, Listed):
+            self.notices += value.notices
+        if isinstance(value, Budget):
+            if any(isinstance(piece, Varied) and isinstance(piece.value, Budget) for piece in self.pieces):
+                raise UsageError(f"{argument.flag or name}: there is a budget(low, high) already; expected only one")
+        elif isinstance(value, Toggle):
+            if not argument.flag.startswith("-"):
+                raise UsageError(
+                    f"{argument.flag or name}: toggle() needs a flag that begins with a dash, as in --flag"
+                )
+            self._domains[key] = Categorical((True, False))
+        else:
+            self._domains[key] = value.domain
+        self.pieces.append(Varied(key, argument, value, origin))
+
+    def _free(self, name: str) -> str:
+        """Return the key for *name*: itself, or with a number behind it when it is taken."""
+        taken = {piece.key for piece in self.pieces if isinstance(piece, Varied)}
+        key, n = name, 1
+        while key in taken:
+            n += 1
+            key = f"{name}_{n}"
+        return key
+
+    def check_literals(self) -> None:
+        """Refuse a ``--literal`` that names no argument.
+
+        Raises:
+            UsageError: there is one.
+        """
+        for name in self._unmet.values():
+            known = ", ".join(dict.fromkeys(self._names)) or "none has a value"
+            raise UsageError(f"--literal {name}: there is no such argument (arguments: {known})")
+
+    def space(self, when: Sequence[str], forbid: Sequence[str], zips: Sequence[str]) -> Space:
+        """Return the space of what varies under the given options."""
+        known = list(self._domains)
+        for text in when:
+            name, condition = _split_when(text)
+            key = match_name(name, known, "--when")
+            if self._domains[key].when is not None:
+                raise UsageError(f"--when {name}: given twice; join the conditions with `and`")
+            domain: Any = self._domains[key]
+            self._domains[key] = replace(domain, when=condition)
+        groups = [[match_name(_unquoted(name), known, "--zip") for name in text.split(",")] for text in zips]
+        return Space(self._domains, zips=groups, forbid=list(forbid))
+
+
+def _split_when(text: str) -> tuple[str, str]:
+    quoted = text.strip().startswith("`")
+    name, colon, condition = text.strip().lstrip("`").partition("`:" if quoted else ":")
+    if not colon or not name.strip() or not condition.strip():
+        raise UsageError(f"--when {text!r}: expected NAME: CONDITION, as in \"momentum: opt == 'sgd'\"")
+    return name.strip(), condition.strip()
+
+
+def _unquoted(name: str) -> str:
+    return name.strip().removeprefix("`").removesuffix("`")

@@ -1,0 +1,79 @@
+"""A study as ``whet show`` prints it: what it is, and a page of its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from whet.cli.describe import config_text, state_text
+from whet.cli.lookup import folder_of, hint
+from whet.cli.render import ago, distinct_numbers, fields, local_time, print_table, say
+from whet.cli.standing import Standing, command_text
+from whet.cli.text import duration
+from whet.core.problem import Problem
+from whet.core.protocols import Store
+from whet.core.trial import Trial
+
+_MOST_METRICS = 4  # columns, where no objective says which of them matter
+
+
+def print_study(store: Store, standing: Standing, where: str | None) -> None:
+    """Print what is known of a study apart from its trials; *where* is what was given as ``--store``."""
+    for line in fields(_study_fields(store, standing, where)):
+        say(line)
+
+
+def _study_fields(store: Store, standing: Standing, where: str | None) -> Iterator[tuple[str, str]]:
+    study, settings, problem = standing.study, standing.study.settings, standing.problem
+    run = settings.get("run") or {}
+    limits = {name: value for name, value in settings.get("limits", {}).items() if value is not None}
+    rules = {name: value for name, value in settings.get("rules", {}).items() if value}
+    yield "study", study.name
+    yield "state", standing.phase_text
+    yield "trials", standing.counts_text
+    yield "best", standing.best_text
+    yield "objective", ", ".join(f"{o.name} ({o.direction})" for o in problem.objectives)
+    yield "constraints", ", ".join(f"{c.name} {c.relation} {c.bound:g}" for c in problem.constraints)
+    yield "parameters", "\n".join(f"{name}  {domain}" for name, domain in problem.space.items())
+    yield "sampler", str(settings.get("sampler", ""))
+    yield "seed", str(settings.get("seed", ""))
+    yield "repeats", str(settings["repeats"]) if settings.get("repeats", 1) > 1 else ""
+    yield "limits", config_text(limits)
+    yield "rules", config_text(rules)
+    yield "command", command_text(study)
+    yield "directory", str(run.get("cwd", ""))
+    yield "interpreter", str(run.get("python", "")) if run.get("program", {}).get("kind") != "executable" else ""
+    yield "workers", str(run.get("workers", ""))
+    yield "files", str(folder_of(store, study))
+    yield "began", local_time(study.created_at)
+    yield "last sign", ago(standing.summary.last_event_at)
+    yield "elapsed", duration(standing.elapsed_s)
+    yield "go on", hint("resume", study.name, where) if standing.can_resume else ""
+
+
+def print_trials(trials: Sequence[Trial], problem: Problem) -> None:
+    """Print *trials* as a table: state, the problem's metrics, configs, durations."""
+    metrics = list(problem.metrics)
+    if not metrics:
+        metrics = list(dict.fromkeys(name for trial in trials for name in trial.values))[:_MOST_METRICS]
+    parameters = list(dict.fromkeys(name for trial in trials for name in trial.config or {}))
+    columns = [
+        ("TRIAL", [str(trial.number) for trial in trials]),
+        ("STATE", [state_text(trial) for trial in trials]),
+        *((name, distinct_numbers([trial.values.get(name) for trial in trials])) for name in metrics),
+        *((name, _column([(trial.config or {}).get(name) for trial in trials])) for name in parameters),
+        ("TOOK", ["" if trial.duration_s is None else duration(trial.duration_s) for trial in trials]),
+    ]
+    if trials:
+        print_table([name for name, _ in columns], list(zip(*(cells for _, cells in columns), strict=True)))
+    else:
+        say("no trials")
+
+
+def _column(values: Sequence[Any]) -> list[str]:
+    """Return the values of one parameter as cells."""
+    floats = [value if isinstance(value, float) else None for value in values]
+    return [
+        text if isinstance(value, float) else "" if value is None else str(value)
+        for value, text in zip(values, distinct_numbers(floats), strict=True)
+    ]

@@ -1,0 +1,106 @@
+"""A trial as ``whet show NAME/3`` prints it: all that is known of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from whet.cli.describe import config_text, state_text, trial_name, trial_record
+from whet.cli.lookup import CommandLines, folder_of
+from whet.cli.owned import is_log
+from whet.cli.render import distinct_numbers, fields, local_time, print_table, say, size
+from whet.cli.text import counted, duration, one_line
+from whet.core.problem import Problem
+from whet.core.protocols import Store, StudyRecord
+from whet.core.trial import Trial
+
+_MOST_VALUES = 30
+_N_REPORTS = 5
+
+
+def trial_page(store: Store, study: StudyRecord, trial: Trial) -> dict[str, Any]:
+    """Return *trial* as JSON, with all that is known of it."""
+    problem = Problem.from_json(study.settings["problem"])
+    names = ("step", *problem.metrics)
+    return {
+        **trial_record(trial),
+        "message": trial.message,
+        "exit_code": trial.exit_code,
+        "budget": trial.budget,
+        "retries": dict(trial.retries),
+        "group": trial.group,
+        "replicate": trial.replicate,
+        "parent": trial.parent,
+        "asked_at": trial.asked_at,
+        "ended_at": trial.ended_at,
+        "why": dict(trial.why),
+        "reports": [{name: x for name, x in zip(names, row, strict=True) if not math.isnan(x)} for row in trial.curve],
+        "command": CommandLines(store, study).of(trial),
+        "directory": str(folder_of(store, study) / str(trial.number)),
+    }
+
+
+def print_trial(store: Store, study: StudyRecord, trial: Trial) -> None:
+    """Print all that is known of *trial*."""
+    commands = CommandLines(store, study)
+    pairs = [
+        ("trial", trial_name(study.name, trial.number)),
+        ("state", state_text(trial)),
+        *_life_of(study, trial),
+        ("config", _lines_of(trial.config or {})),
+        ("values", _lines_of(trial.values)),
+        ("why", config_text(trial.why)),
+        ("files", _files_text(folder_of(store, study) / str(trial.number))),
+        ("command", commands.of(trial) or commands.trouble),
+        ("message", trial.message),
+    ]
+    for line in fields(pairs):
+        say(line)
+    if len(trial.curve):
+        _print_reports(trial, Problem.from_json(study.settings["problem"]))
+
+
+def _print_reports(trial: Trial, problem: Problem) -> None:
+    rows = list(trial.curve)[-_N_REPORTS:]
+    columns = [distinct_numbers([None if math.isnan(x) else x for x in column]) for column in zip(*rows, strict=True)]
+    say(f"\nreports (the last of {len(trial.curve):,})")
+    print_table(("step", *problem.metrics), list(zip(*columns, strict=True)))
+
+
+def _life_of(study: StudyRecord, trial: Trial) -> Iterator[tuple[str, str]]:
+    repeats = study.settings.get("repeats", 1)
+    retries = ", ".join(f"{n} after {cause}" for cause, n in trial.retries.items())
+    yield "repeat", f"{trial.replicate + 1} of {repeats}" if repeats > 1 else ""
+    yield "attempts", f"{trial.attempt}{f' (run again: {retries})' if retries else ''}"
+    yield "exit code", "" if trial.exit_code is None else str(trial.exit_code)
+    yield "budget", "" if trial.budget is None else f"{trial.budget:g}"
+    yield "parent", "" if trial.parent is None else str(trial.parent)
+    yield "asked", local_time(trial.asked_at)
+    yield "began", local_time(trial.started_at)
+    yield "ended", local_time(trial.ended_at)
+    yield "took", "" if trial.duration_s is None else duration(trial.duration_s)
+
+
+def _lines_of(items: Mapping[str, Any]) -> str:
+    lines = [f"{one_line(name)} = {_exact(value)}" for name, value in items.items()]
+    if len(lines) > _MOST_VALUES:
+        lines[_MOST_VALUES:] = [f"and {len(lines) - _MOST_VALUES:,} more (--json has them all)"]
+    return "\n".join(lines)
+
+
+def _exact(value: Any) -> str:
+    return value if isinstance(value, str) and value.isprintable() else repr(value)
+
+
+def _files_text(folder: Path) -> str:
+    """Return where a trial's files are, and which of its logs hold something."""
+    try:
+        entries = sorted(folder.iterdir())
+        logs = [f"{path.name} {size(path.lstat().st_size)}" for path in entries if is_log(path.name)]
+    except OSError:
+        return f"{folder} (not there)"
+    n_others = len(entries) - len(logs)
+    parts = [*logs, *([f"{counted(n_others, 'other file')}"] if n_others else [])]
+    return f"{folder}\n{', '.join(parts)}" if parts else str(folder)
