@@ -1,0 +1,1 @@
+"""Tests of the project itself: who imports whom, what is public, what is documented."""

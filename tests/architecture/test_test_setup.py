@@ -1,0 +1,75 @@
+"""The tests' own machinery: unexpected skips fail in CI, survivors are found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.source import ROOT
+from tests.conftest import Whet
+
+
+def _run_pytest(tmp_path: Path, text: str, *, ci: bool) -> subprocess.CompletedProcess[str]:
+    file = tmp_path / "test_sample.py"
+    file.write_text(text, encoding="utf-8")
+    env = {**os.environ, "CI": "true" if ci else ""}
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "tests.conftest",
+            "-p",
+            "no:cacheprovider",
+            f"--rootdir={tmp_path}",
+            file,
+        ],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pytest\ndef test_a(): pytest.skip('nobody expects this')\ndef test_b(): pass",
+        "import pytest\npytest.importorskip('no_such_module')\ndef test_a(): pass",
+        "import pytest\n@pytest.mark.skip(reason='nobody expects this')\ndef test_a(): pass\ndef test_b(): pass",
+    ],
+)
+def test_an_unexpected_skip_fails_in_ci_only(text: str, tmp_path: Path) -> None:
+    in_ci = _run_pytest(tmp_path, text, ci=True)
+    assert in_ci.returncode != 0
+    assert "skips that tests/conftest.py does not expect (an error)" in in_ci.stdout
+    if "importorskip" not in text:  # alone in its file, that leaves no test, which pytest makes an error anyway
+        assert _run_pytest(tmp_path, text, ci=False).returncode == 0
+
+
+def test_expected_skips_and_expected_failures_pass_in_ci(tmp_path: Path) -> None:
+    text = (
+        "import pytest\n"
+        "def test_a(): pytest.skip('needs Linux: it looks at /proc')\n"
+        "@pytest.mark.xfail\ndef test_b(): assert False\n"
+        "def test_c(): pass\n"
+    )
+    done = _run_pytest(tmp_path, text, ci=True)
+    assert done.returncode == 0, done.stdout
+    assert "does not expect" not in done.stdout
+
+
+def test_survivors_are_found_and_ended(whet: Whet) -> None:
+    code = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)"
+    subprocess.run([sys.executable, "-c", code], env=whet.env, check=True)
+    assert len(whet.survivors()) == 1
+    found = whet.close(patience_s=0.1)
+    assert len(found) == 1
+    assert "time.sleep(60)" in found[0]
+    assert not whet.survivors()

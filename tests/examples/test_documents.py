@@ -1,0 +1,73 @@
+"""What the documentation shows works as it is shown."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.source import ROOT, fenced, name_of, project_files
+from tests.conftest import Whet
+
+_PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def _shown_runs() -> list[object]:
+    """Return every whole `whet run` line of the documentation; those with an ellipsis are sketches."""
+    shown = {
+        (page, line.split("  #")[0].strip())
+        for page in project_files("*.md")
+        for block in fenced(page.read_text(encoding="utf-8"))
+        for line in block.splitlines()
+        if line.startswith("whet run ") and "…" not in line and "[OPTIONS]" not in line
+    }
+    assert len(shown) > 10
+    return [pytest.param(line, id=f"{name_of(page)}: {line}") for page, line in sorted(shown)]
+
+
+@pytest.fixture
+def a_project(tmp_path: Path) -> None:
+    """Lay out the programs that the documentation sweeps."""
+    package = tmp_path / "pkg"
+    package.mkdir()
+    for script in (tmp_path / "train.py", package / "train.py"):
+        script.write_text("print('val_acc: 0.5')\n", encoding="utf-8")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for name in ("train.sh", "train"):
+        (tmp_path / name).write_text("#!/bin/sh\necho val_acc: 0.5\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+
+
+@pytest.mark.usefixtures("a_project")
+@pytest.mark.parametrize("line", _shown_runs())
+def test_the_runs_that_are_shown_are_understood(line: str, whet: Whet) -> None:
+    words = shlex.split(line)
+    done = whet("run", "--dry-run", *words[2:])
+    assert "train" in done.stdout or "digits" in done.stdout
+
+
+def test_the_readme_searches_from_python() -> None:
+    block = _PYTHON.findall((ROOT / "README.md").read_text(encoding="utf-8"))[0]
+    probe = f"def train(lr, layers):\n    return abs(lr - 1e-3) + layers\n\n{block}"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "'layers': 1" in done.stdout
+
+
+def test_the_sampler_of_the_manual_passes_its_suite(tmp_path: Path) -> None:
+    blocks = _PYTHON.findall((ROOT / "docs" / "how-to" / "extend.md").read_text(encoding="utf-8"))
+    file = tmp_path / "test_manual.py"
+    file.write_text("\n\n".join(blocks), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", file],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^\d+ passed", done.stdout, re.MULTILINE)
