@@ -56,6 +56,14 @@ def test_every_option_has_a_help_text(name: str) -> None:
     assert not [option.opts for option in options if not option.hidden and not option.help]
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_shows_no_markup(name: str) -> None:
+    shown = _command(name).get_help(click.Context(_command(name), info_name=name))
+    assert "\b" not in shown
+    assert r"\b" not in shown
+    assert "``" not in shown
+
+
 def test_the_readme_lists_every_command() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert not [name for name in COMMANDS if f"`whet {name}" not in text]

@@ -81,15 +81,14 @@ def test_the_search_for_cycles_finds_one() -> None:
 
 
 def test_no_module_imports_the_public_names() -> None:
+    modules = {module_of(path) for path in source_files()}
     wrong = {
-        name_of(path)
+        f"{name_of(path)}: {name}"
         for path in source_files()
         for node in ast.walk(tree_of(path))
-        if module_of(path) != "whet"
-        and (
-            (isinstance(node, ast.Import) and any(alias.name == "whet" for alias in node.names))
-            or (isinstance(node, ast.ImportFrom) and node.module == "whet")
-        )
+        if isinstance(node, ast.ImportFrom) and node.module == "whet" and module_of(path) != "whet"
+        for name in (alias.name for alias in node.names)
+        if f"whet.{name}" not in modules
     }
     assert not wrong, "import from the module where a thing is defined, not from `whet`"
 

@@ -69,7 +69,14 @@ def test_names_that_are_there_twice_are_told_apart_and_only_those() -> None:
 
 
 def test_what_a_spreadsheet_takes_for_a_formula_is_left_as_it_is() -> None:
-    hostile = {"f": "=1+cmd|' /C calc'!A0", "q": 'say "no", twice', "n": "two\nlines", "r": "a\rb", "empty": "", "s": " "}
+    hostile = {
+        "f": "=1+cmd|' /C calc'!A0",
+        "q": 'say "no", twice',
+        "n": "two\nlines",
+        "r": "a\rb",
+        "empty": "",
+        "s": " ",
+    }
     with_one_trial(hostile, {})
     (row,) = _rows(call("export", "a", "--format", "csv").out)
     assert {name: row[name] for name in hostile} == hostile
@@ -230,6 +237,7 @@ def test_parquet_without_what_it_needs_names_what_to_install(monkeypatch: pytest
         ([[1, 2], None], ["[1, 2]", None]),
         ([2**70, 1], [str(2**70), "1"]),
         ([None, None], [None, None]),
+        (["caf\udce9", "é"], ["caf\\udce9", "é"]),
     ],
 )
 def test_a_parquet_column_is_of_one_type(column: list[object], expected: list[object]) -> None:

@@ -263,7 +263,9 @@ def test_following_a_live_run(whet: Whet, write_script: Callable[[str, str], Pat
     while not (tmp_path / ".whet" / "a" / "0" / "stdout.log").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert whet("logs", "a/0", "--stdout", "--follow").stdout == "".join(f"epoch {i}\n" for i in range(10)) + "loss: 1\n"
+    assert (
+        whet("logs", "a/0", "--stdout", "--follow").stdout == "".join(f"epoch {i}\n" for i in range(10)) + "loss: 1\n"
+    )
     run.wait()
     assert whet("logs", "a/0", "--stdout", "--tail", "1").stdout == "loss: 1\n"
 
@@ -294,7 +296,10 @@ def test_artifacts_are_all_files_but_whets_own(folder: Path) -> None:
     ("name", "ours"),
     [
         *((name, True) for name in ("stdout.log", "stderr.attempt12.log", "metrics.in.jsonl", "stdout.log.part")),
-        *((name, False) for name in ("stdout.log.gz", "my-stdout.log", "stdout.attemptx.log", "metrics.json", "x.part")),
+        *(
+            (name, False)
+            for name in ("stdout.log.gz", "my-stdout.log", "stdout.attemptx.log", "metrics.json", "x.part")
+        ),
     ],
 )
 def test_which_files_are_whets_own(name: str, ours: bool) -> None:
@@ -330,7 +335,7 @@ def test_links_lead_nowhere_and_pipes_do_not_block(folder: Path, tmp_path: Path)
     with socket.socket(socket.AF_UNIX) as server:
         here = os.open(folder, os.O_RDONLY)
         try:
-            server.bind(f"/proc/self/fd/{here}/socket" if os.path.exists("/proc/self/fd") else str(folder / "socket"))
+            server.bind(f"/proc/self/fd/{here}/socket" if Path("/proc/self/fd").exists() else str(folder / "socket"))
         finally:
             os.close(here)
     kinds = {artifact.shown_path: artifact.kind for artifact in artifacts_of(folder)}
@@ -378,7 +383,7 @@ def test_refusing_to_copy_names_what_is_in_the_way(folder: Path, tmp_path: Path)
 
 
 def test_directories_of_trials_are_told_from_others(tmp_path: Path) -> None:
-    for name in ("0", "10", "2", "007", "x", "-1", "٣"):  # noqa: RUF001
+    for name in ("0", "10", "2", "007", "x", "-1", "٣"):
         (tmp_path / name).mkdir()
     (tmp_path / "5").touch()
     assert trial_folders(tmp_path) == [0, 2, 10]

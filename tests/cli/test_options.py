@@ -15,7 +15,16 @@ from whet.errors import UsageError
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("1.5h", 5400), ("10m", 600), ("10 min", 600), ("2h", 7200), ("1d", 86400), ("250ms", 0.25), ("3s", 3)],
+    [
+        ("90", 90),
+        ("1.5h", 5400),
+        ("10m", 600),
+        ("10 min", 600),
+        ("2h", 7200),
+        ("1d", 86400),
+        ("250ms", 0.25),
+        ("3s", 3),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert duration(text) == seconds

@@ -21,7 +21,23 @@ def test_plain_names_are_kept(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "../x", "/etc/passwd", "a/b", "a\0b", ".hidden", "x" * 5000, "é", "a b", "\ud800", "~", "%2e", "A\n"],
+    [
+        "",
+        ".",
+        "..",
+        "../x",
+        "/etc/passwd",
+        "a/b",
+        "a\0b",
+        ".hidden",
+        "x" * 5000,
+        "é",
+        "a b",
+        "\ud800",
+        "~",
+        "%2e",
+        "A\n",
+    ],
 )
 def test_hostile_names_stay_in_the_folder(name: str, tmp_path: Path) -> None:
     folder = study_dir(str(tmp_path / "whet.db"), name)
@@ -47,7 +63,9 @@ def test_different_names_never_share_a_folder(one: str, other: str) -> None:
         assert encoded_name(one).lower() != encoded_name(other).lower()
 
 
-@pytest.mark.parametrize(("one", "other"), [("Train", "train"), ("é", "%c3%a9"), ("x" * 121, "x" * 122), (".a", "%2ea")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("Train", "train"), ("é", "%c3%a9"), ("x" * 121, "x" * 122), (".a", "%2ea")]
+)
 def test_names_that_look_alike_have_folders_of_their_own(one: str, other: str) -> None:
     assert encoded_name(one).lower() != encoded_name(other).lower()
 

@@ -317,9 +317,7 @@ LOSS, ACC = Objective("loss"), Objective("acc", "maximize")
 
 
 def _trials(values: Iterable[tuple[float, float]]) -> list[Trial]:
-    return [
-        Trial(i, State.COMPLETED, {}, values={"loss": a, "acc": b}, group=i) for i, (a, b) in enumerate(values)
-    ]
+    return [Trial(i, State.COMPLETED, {}, values={"loss": a, "acc": b}, group=i) for i, (a, b) in enumerate(values)]
 
 
 POINTS = st.lists(st.tuples(*[st.sampled_from([0.0, 1.0, 2.0, 3.0, math.inf, math.nan])] * 2), max_size=12)

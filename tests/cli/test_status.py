@@ -91,9 +91,10 @@ def test_forbidden_points_of_a_grid_are_not_waited_for() -> None:
     finish(begin(space=space), [1, 2])
     assert call("status", "a", "--json").objects[0]["state"] == "stopped"
     finish(begin("b", space), [1, 2, 3])
-    assert call("status", "b", "--json").objects[0] | {"n_trials": 3, "state": "finished"} == call(
-        "status", "b", "--json"
-    ).objects[0]
+    assert (
+        call("status", "b", "--json").objects[0] | {"n_trials": 3, "state": "finished"}
+        == call("status", "b", "--json").objects[0]
+    )
 
 
 def test_a_study_is_running_as_long_as_its_process_lives(tmp_path: Path) -> None:
@@ -129,6 +130,7 @@ def test_status_json_has_counts_best_and_command(tmp_path: Path) -> None:
     assert one["counts"] == {"completed": 2, "failed": 1}
     assert one["best"]["number"] == 1
     assert one["best"]["values"] == {"loss": 0.25}
+    assert one["best"]["command"].endswith("train.py --lr 0.1")
     assert one["command"] == "train.py --lr '[0.1, 0.01]'"
     assert one["resume"] == "whet resume a"
     assert one["elapsed_s"] >= 0
@@ -184,7 +186,7 @@ def test_a_whole_name_comes_before_a_trial(tmp_path: Path) -> None:
         assert (find(store, "a/0").study.name, find(store, "a/0").number) == ("a", 0)
         assert find(store, "a/1/7").number == 7
         assert find(store, "a/007").number == 7
-        for text in ("a/", "a/x", "a/-1", "a/1.5", "a/٣", "a/" + "9" * 40):  # noqa: RUF001
+        for text in ("a/", "a/x", "a/-1", "a/1.5", "a/٣", "a/" + "9" * 40):
             with pytest.raises(UsageError, match="number of a trial"):
                 find(store, text)
         for text in ("b/1", "/1", "", "b", "a/1/x/2"):
@@ -256,7 +258,14 @@ def test_different_numbers_look_different() -> None:
 
 @pytest.mark.parametrize(
     ("n_bytes", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_949, "999.9 kB"), (999_950, "1.0 MB"), (5 * 10**15, "5000.0 TB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (5 * 10**15, "5000.0 TB"),
+    ],
 )
 def test_sizes(n_bytes: int, text: str) -> None:
     assert size(n_bytes) == text

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from whet.cli.text import counted, duration, number, one_line, printable, shell_line
 
-_ARGUMENTS = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1, max_size=5)
+_ARGUMENTS = st.lists(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1, max_size=5
+)
 
 
 @pytest.mark.parametrize(

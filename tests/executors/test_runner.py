@@ -278,6 +278,31 @@ def test_whoever_is_killed_the_executor_goes_on(tmp_path: Path, victims: str) ->
         assert [running.run("true", number=number).cause for number in (2, 3)] == [None, None]
 
 
+@pytest.mark.parametrize(
+    ("code", "is_stopped"),
+    [
+        ("import os, time\nif os.fork() == 0: time.sleep(600)", False),
+        ("import os, time\nif os.fork() == 0:\n    if os.fork() == 0: time.sleep(600)", False),
+        ("import os, time\nif os.fork() == 0: os.setsid()\nprint('ready')\ntime.sleep(600)", True),
+    ],
+    ids=["a fork", "a double fork", "a session of its own below a trial that is stopped"],
+)
+def test_where_there_is_no_subreaper_groups_and_trees_are_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, is_stopped: bool
+) -> None:
+    as_on_macos = "from whet.executors import processtree; processtree._HAS_PROC = False; from whet"
+    monkeypatch.setattr(slots, "_PROGRAM", slots._PROGRAM.replace("from whet", as_on_macos, 1))
+    with Running(tmp_path, grace_s=0.2) as running:
+        launch = running.start_python(code, memory_bytes=1 << 30)
+        if is_stopped:
+            wait_for(running.trial_dir() / "stdout.log")
+            running.executor.stop(launch.token, "terminate")
+        (end,) = ends_of(running.executor)
+        assert end.cause == ("signal" if is_stopped else None)
+        assert not carrying(launch.token)
+        assert running.run("true", number=1).cause is None
+
+
 def test_signals_to_all_processes_leave_the_decision_to_the_coordinator(tmp_path: Path) -> None:
     with Running(tmp_path, slots=1) as running:
         running.run("true")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -221,8 +222,9 @@ time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("options", ["", "--fork"])
-@pytest.mark.parametrize("way", ["a plain fork", "a double fork with nohup", "a chain"])
+@pytest.mark.parametrize(
+    ("way", "options"), [("a plain fork", ""), ("a double fork with nohup", "--fork"), ("a chain", "")]
+)
 def test_the_death_of_the_coordinator_ends_everything(tmp_path: Path, way: str, options: str) -> None:
     mark = uuid.uuid4().hex
     trial = [sys.executable, "-c", script(way, "signal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)")]
@@ -264,8 +266,15 @@ def test_the_death_of_the_coordinator_leaves_the_trial_its_grace(tmp_path: Path)
         assert (tmp_path / "saved").read_text() == "checkpoint"
 
 
-@pytest.mark.parametrize("way", ["setsid", "a double fork with nohup"])
-@pytest.mark.parametrize("victim", ["the slot process", "the guard", "both"])
+@pytest.mark.usefixtures("sleepers")
+@pytest.mark.parametrize(
+    ("victim", "way"),
+    [
+        *itertools.product(["the slot process", "the guard", "both"], ["setsid", "a double fork with nohup"]),
+        ("the slot process", "a clean environment"),
+        ("the guard", "a clean environment"),
+    ],
+)
 def test_the_death_of_a_watcher_ends_everything(tmp_path: Path, way: str, victim: str) -> None:
     with Running(tmp_path, grace_s=0.2) as running:
         launch = running.start_python(script(way, "time.sleep(600)"))

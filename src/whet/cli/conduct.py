@@ -17,6 +17,7 @@ from whet.cli.progress import Progress
 from whet.cli.script import ScriptRun
 from whet.cli.streams import Stream
 from whet.cli.summary import Ending, ending_lines, ending_record
+from whet.core.events import Draft
 from whet.core.protocols import Executor
 from whet.core.trial import State, Trial
 from whet.errors import ExecutorError, StoreError
@@ -63,11 +64,12 @@ class Conduct:
         self._progress = Progress(run.workers, n_configs)
         self._resume_line = hint("resume", study.name, store_option)
 
-    def run(self, notices: Sequence[str]) -> int:
+    def run(self, notices: Sequence[str], amendments: Sequence[Draft] = ()) -> int:
         """Run the study until it ends, show it, and return the exit code.
 
         Args:
             notices: what is said first, unless the run is to be quiet.
+            amendments: what is written first, as soon as nobody else can run the study.
 
         Raises:
             StudyBusy: another process runs it.
@@ -78,6 +80,7 @@ class Conduct:
         began = time.monotonic()
         with study.ledger.store.hold(study.ledger.study):
             study.ledger.catch_up()  # what happened between reading the study and holding it
+            study.ledger.commit(amendments)
             console = Console(study.name, self._style, self._progress, self._folder)
             try:
                 for notice in notices if self._style != "quiet" else ():
@@ -89,7 +92,15 @@ class Conduct:
                 raise
             finally:
                 console.close()
-        ending = Ending(study, self._run, outcome, self._folder, time.monotonic() - began, self._resume_line)
+        ending = Ending(
+            study=study,
+            run=self._run,
+            outcome=outcome,
+            folder=self._folder,
+            took_s=time.monotonic() - began,
+            resume_line=self._resume_line,
+            n_total=self._progress.n_total(study.ledger.history),
+        )
         self._show(ending, was_failure_shown=console.has_shown_failure)
         return ending.exit_code
 

@@ -126,8 +126,9 @@ def _notes_on_studies(path: Path, store: str | None) -> Iterator[str]:
                 what = f"{one_line(record.name)} was killed with {counted(n_running, 'trial')} running"
                 yield f"{what}; they run again with: {hint('resume', record.name, store)}"
     # Elsewhere than in a directory of our own, other people's directories would be named here.
-    if path.parent.name == Path(DEFAULT_STORE).parent.name:
-        strange = sorted(entry for entry in path.parent.iterdir() if entry.is_dir() and entry not in known)
+    ours = path.resolve().parent
+    if ours.name == Path(DEFAULT_STORE).parent.name:
+        strange = sorted(entry for entry in ours.iterdir() if entry.is_dir() and entry not in known)
         if strange:
             names = ", ".join(one_line(str(entry)) for entry in strange[:_MOST_NAMED])
             more = f" and {len(strange) - _MOST_NAMED} more" if len(strange) > _MOST_NAMED else ""

@@ -92,7 +92,8 @@ def _write_parquet(records: Iterable[Record], file: IO[bytes]) -> None:
         rows = [columns.row(record) for record in again()]
     cells = zip(*rows, strict=True) if rows else ((),) * len(columns.names)
     arrays = [pyarrow.array(_of_one_type(column)) for column in cells]
-    parquet.write_table(pyarrow.Table.from_arrays(arrays, names=columns.names), file)
+    names = [_as_unicode(name) for name in columns.names]
+    parquet.write_table(pyarrow.Table.from_arrays(arrays, names=names), file)
 
 
 def _of_one_type(column: Sequence[Any]) -> list[Any]:
@@ -101,9 +102,14 @@ def _of_one_type(column: Sequence[Any]) -> list[Any]:
     fits = all(-_MOST_INT <= value <= _MOST_INT for value in column if type(value) is int)
     if types == {int, float}:
         return [None if value is None else float(value) for value in column]
-    if len(types) <= 1 and types <= {str, bool, int, float} and fits:
+    if len(types) <= 1 and types <= {bool, int, float} and fits:
         return list(column)
-    return [None if value is None else cell_text(value) for value in column]
+    return [None if value is None else _as_unicode(cell_text(value)) for value in column]
+
+
+def _as_unicode(text: str) -> str:
+    r"""Return *text* with the bytes that are no text as ``\udce9``: Parquet has no others."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _import_pyarrow() -> tuple[Any, Any]:

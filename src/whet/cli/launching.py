@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from whet.cli.script import ScriptRun
@@ -39,10 +38,6 @@ class Launcher:
         """Return what is started for *launch*."""
         run = self._run
         directory = self._folder / str(launch.number)
-        if launch.attempt > 1:
-            # What an earlier attempt reported is kept in its metrics.jsonl; here it would count for this one.
-            with suppress(OSError):
-                (directory / METRICS_FILE).unlink()
         known = run.placeholders(launch.study, launch.number, launch.seed, directory, launch.budget)
         return Command(
             argv=tuple(run.argv(launch.config, known, launch.budget)),

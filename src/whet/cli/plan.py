@@ -104,7 +104,7 @@ def make_plan(
     chosen = asked or _default_strategy(n_points, max_trials, has_objective, yes and not is_bounded)
     _check_strategy(chosen, sweep, has_objective)
     if not is_bounded:
-        _check_end(n_points, max_trials, yes)
+        _check_end(sweep, n_points, max_trials, yes)
     count, notices = _count(chosen, sweep, n_trials, n_points)
     if asked is None and chosen == "grid" and count != n_points:
         notices.append(f"the first {count:,} of {n_points:,} combinations; --strategy random takes any {count:,}")
@@ -184,10 +184,12 @@ def _check_strategy(strategy: str, sweep: Sweep, has_objective: bool) -> None:
         )
 
 
-def _check_end(n_points: int | None, max_trials: int, yes: bool) -> None:
+def _check_end(sweep: Sweep, n_points: int | None, max_trials: int, yes: bool) -> None:
     if n_points is None:
+        endless = next(varied for varied in sweep.varied if sweep.space[varied.key].size is None)
         raise UsageError(
-            "there is no end of combinations: say when to end with --trials N, --timeout TIME or --target VALUE"
+            f"{endless.argument.flag or endless.key}: there is no end of values in {endless.argument.value}; "
+            "say when to end with --trials N, --timeout TIME or --target VALUE"
         )
     if n_points > max_trials and not yes:
         raise UsageError(

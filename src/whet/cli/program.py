@@ -77,10 +77,13 @@ def misplaced_options(tokens: Sequence[str], whet_options: Collection[str]) -> l
         tokens: ``SCRIPT ARGS``; what stands behind a ``--`` is meant for the program.
         whet_options: whet's options as typed, ``--trials``.
     """
-    program, arguments = read_program(tokens)
-    meant = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    rest = list(tokens[1:] if tokens[:1] == ["--"] else tokens)
+    n_program = 2 if rest[:1] == ["-m"] else 1
+    script = Path(rest[n_program - 1]).name if len(rest) >= n_program else ""
+    meant = rest[n_program:]
+    if "--" in meant:
+        meant = meant[: meant.index("--")]
     names = dict.fromkeys(token.partition("=")[0] for token in meant if token.startswith("-"))
-    script = Path(program.target).name
     return [
         f"{name} goes to {script}; put it before the script for whet: whet run {name} ... {script}"
         for name in names

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from whet.cli.describe import trial_record
 from whet.cli.render import distinct_numbers
 from whet.cli.text import counted, shell_line
 from whet.core.owner import is_gone
@@ -51,8 +50,10 @@ class Standing:
     @cached_property
     def n_planned(self) -> int | None:
         """Number of trials that the study will have in the end, ``None`` if that is not known."""
-        bounds = [n for n in (self._limits.n_trials, _n_configs(self.problem)) if n is not None]
-        return min(bounds) * self.study.settings.get("repeats", 1) if bounds else None
+        limit, size = self._limits.n_trials, self.problem.space.size
+        # With a limit it is not worth the time to leave out what is forbidden.
+        n = n_configs(self.problem) if limit is None else min(limit, size or limit)
+        return None if n is None else n * self.study.settings.get("repeats", 1)
 
     @property
     def phase(self) -> Phase:
@@ -101,7 +102,8 @@ class Standing:
             return ""
         objective: Objective = self.problem.objectives[0]
         value = distinct_numbers([self.best.values.get(objective.name)])[0]
-        return f"{objective.name} {value} (trial {self.best.number})"
+        alone = ", not averaged" if self.study.settings.get("repeats", 1) > 1 else ""
+        return f"{objective.name} {value} (trial {self.best.number}{alone})"
 
     @property
     def elapsed_s(self) -> float:
@@ -110,14 +112,13 @@ class Standing:
         return max(0.0, end - self.study.created_at)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the study as the command line's JSON."""
+        """Return the study as the command line's JSON, but for what takes more than its record and summary."""
         return {
             "study": self.study.name,
             "state": self.phase,
             "holder": self.study.holder,
             "counts": {state.value: n for state, n in self.counts.items()},
             "n_trials": self.n_planned,
-            "best": None if self.best is None else trial_record(self.best),
             "created_at": self.study.created_at,
             "last_event_at": self.summary.last_event_at,
             "elapsed_s": self.elapsed_s,
@@ -164,7 +165,7 @@ def command_text(study: StudyRecord) -> str:
     return shell_line([*module, run["program"]["target"], *run["arguments"]])
 
 
-def _n_configs(problem: Problem) -> int | None:
+def n_configs(problem: Problem) -> int | None:
     """Return how many configs there are, ``None`` if their number is endless or takes too long to find out."""
     size = problem.space.size
     if size is None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from whet.cli.describe import config_text, json_line
-from whet.cli.lookup import find_study, hint, json_option, opened, store_option
+from whet.cli.describe import config_text, json_line, trial_record
+from whet.cli.lookup import CommandLines, find_study, hint, json_option, opened, store_option
 from whet.cli.render import ago, fields, local_time, print_table, say
 from whet.cli.standing import Standing, command_text, standing_of
 from whet.cli.text import duration
 from whet.core.protocols import Store
 from whet.core.trial import State
+from whet.errors import StudyNotFound
 from whet.storage.open import DEFAULT_STORE
 
 _MOST_SHOWN = 20  # studies; `whet history` shows them all
@@ -37,12 +39,16 @@ def status_command(name: str | None, store: str | None, is_json: bool) -> int:
         return 0
     with opened(store) as studies:
         if name is not None:
-            _show_one(standing_of(studies, find_study(studies, name)), store, is_json=is_json)
+            standing = standing_of(studies, find_study(studies, name))
+            if is_json:
+                _print_json(studies, [standing], store)
+            else:
+                _show_one(standing, store)
             return 0
         standings = _all_standings(studies)
         standings.sort(key=lambda s: (s.phase != "running", -s.summary.last_event_at))
         if is_json:
-            _print_json(standings, store)
+            _print_json(studies, standings, store)
         elif standings:
             _show_many(standings, store)
         else:
@@ -59,9 +65,9 @@ def history_command(store: str | None, is_json: bool) -> int:
         return 0
     with opened(store) as studies:
         standings = _all_standings(studies)
-    if is_json:
-        _print_json(standings, store)
-        return 0
+        if is_json:
+            _print_json(studies, standings, store)
+            return 0
     rows = [
         (
             s.study.name,
@@ -88,7 +94,11 @@ def _is_empty(store: str | None) -> bool:
 
 
 def _all_standings(store: Store) -> list[Standing]:
-    return [standing_of(store, study) for study in store.studies()]
+    standings = []
+    for study in store.studies():
+        with suppress(StudyNotFound):  # deleted since it was listed
+            standings.append(standing_of(store, study))
+    return standings
 
 
 def _show_many(standings: Sequence[Standing], store: str | None) -> None:
@@ -105,10 +115,7 @@ def _show_many(standings: Sequence[Standing], store: str | None) -> None:
         say(f"\nto go on: {hint('resume', resumable[0], store)}")
 
 
-def _show_one(standing: Standing, store: str | None, *, is_json: bool) -> None:
-    if is_json:
-        _print_json([standing], store)
-        return
+def _show_one(standing: Standing, store: str | None) -> None:
     study, best = standing.study, standing.best
     for line in fields(
         (
@@ -126,10 +133,13 @@ def _show_one(standing: Standing, store: str | None, *, is_json: bool) -> None:
         say(line)
 
 
-def _print_json(standings: Sequence[Standing], store: str | None) -> None:
+def _print_json(store: Store, standings: Sequence[Standing], where: str | None) -> None:
     for standing in standings:
-        resume = hint("resume", standing.study.name, store) if standing.can_resume else None
-        say(json_line({**standing.to_json(), "resume": resume}))
+        best = None
+        if standing.best is not None:
+            best = {**trial_record(standing.best), "command": CommandLines(store, standing.study).of(standing.best)}
+        resume = hint("resume", standing.study.name, where) if standing.can_resume else None
+        say(json_line({**standing.to_json(), "best": best, "resume": resume}))
 
 
 def _when(standing: Standing) -> str:

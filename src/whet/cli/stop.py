@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -127,7 +128,8 @@ def delete_command(name: str, yes: bool, keep_files: bool, store: str | None) ->
             first = hint("stop", study.name, store)
             raise StudyBusy(f"study {study.name!r} is running ({study.holder}), so it is not deleted; first: {first}")
         folder = folder_of(studies, study)
-        numbers = [] if keep_files or not is_script(study) else _removable(studies, study, folder)
+        is_kept = keep_files or not is_script(study) or folder.is_symlink()
+        numbers = [] if is_kept else _removable(studies, study, folder)
         what = f"{one_line(study.name)} ({standing_of(studies, study).counts_text})"
         files = f" and the files of {counted(len(numbers), 'trial')} in {one_line(str(folder))}" if numbers else ""
         if not yes and not _is_sure(f"delete {what}{files}?"):
@@ -142,6 +144,9 @@ def delete_command(name: str, yes: bool, keep_files: bool, store: str | None) ->
     say(f"deleted {what}{files}")
     if n_others:
         say(f"{folder} holds {n_others:,} more that no trial of this study made; it was left alone", err=True)
+    elif is_kept and is_script(study) and os.path.lexists(folder):
+        why = "" if keep_files else ", which is a link"
+        say(f"its files were left in {folder}{why}", err=True)
     return 0
 
 

@@ -39,6 +39,7 @@ class Ending:
         folder: the study's directory.
         took_s: how long the run took.
         resume_line: the command that goes on with the study.
+        n_total: how many trials there are to be in all, if that is known.
     """
 
     study: Study
@@ -47,6 +48,7 @@ class Ending:
     folder: Path
     took_s: float
     resume_line: str
+    n_total: int | None
 
     @property
     def history(self) -> History:
@@ -56,7 +58,10 @@ class Ending:
     @property
     def is_complete(self) -> bool:
         """Tell whether `whet resume` would find nothing to do."""
-        return self.outcome.reason == "done" and not self.history.unfinished
+        history = self.history
+        is_all_run = self.n_total is not None and history.n_finished >= self.n_total
+        is_over = self.outcome.reason == "done" or is_all_run
+        return is_over and all(trial.is_reserved for trial in history.unfinished.values())
 
     @property
     def exit_code(self) -> int:

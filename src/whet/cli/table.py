@@ -61,9 +61,10 @@ class Table:
             self._live = None
 
     def _draw(self, history: History) -> None:
-        self._print_lines()
         assert self._live is not None
-        self._live.update(self._block(history), refresh=True)
+        # Printing lines draws the block as well, so one of the two does.
+        self._live.update(self._block(history), refresh=not self._lines)
+        self._print_lines()
 
     def _print_lines(self) -> None:
         lines, self._lines = self._lines, []

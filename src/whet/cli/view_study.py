@@ -8,11 +8,12 @@ from typing import Any
 from whet.cli.describe import config_text, state_text
 from whet.cli.lookup import folder_of, hint
 from whet.cli.render import ago, distinct_numbers, fields, local_time, print_table, say
-from whet.cli.standing import Standing, command_text
-from whet.cli.text import duration
+from whet.cli.standing import Standing, command_text, is_script
+from whet.cli.text import duration, one_line
 from whet.core.problem import Problem
 from whet.core.protocols import Store
 from whet.core.trial import Trial
+from whet.core.values import Rules
 
 _MOST_METRICS = 4  # columns, where no objective says which of them matter
 
@@ -27,14 +28,15 @@ def _study_fields(store: Store, standing: Standing, where: str | None) -> Iterat
     study, settings, problem = standing.study, standing.study.settings, standing.problem
     run = settings.get("run") or {}
     limits = {name: value for name, value in settings.get("limits", {}).items() if value is not None}
-    rules = {name: value for name, value in settings.get("rules", {}).items() if value}
+    usual = Rules().to_json()
+    rules = {name: value for name, value in settings.get("rules", {}).items() if value != usual.get(name)}
     yield "study", study.name
     yield "state", standing.phase_text
     yield "trials", standing.counts_text
     yield "best", standing.best_text
     yield "objective", ", ".join(f"{o.name} ({o.direction})" for o in problem.objectives)
     yield "constraints", ", ".join(f"{c.name} {c.relation} {c.bound:g}" for c in problem.constraints)
-    yield "parameters", "\n".join(f"{name}  {domain}" for name, domain in problem.space.items())
+    yield "parameters", "\n".join(one_line(f"{name}  {domain}") for name, domain in problem.space.items())
     yield "sampler", str(settings.get("sampler", ""))
     yield "seed", str(settings.get("seed", ""))
     yield "repeats", str(settings["repeats"]) if settings.get("repeats", 1) > 1 else ""
@@ -44,7 +46,7 @@ def _study_fields(store: Store, standing: Standing, where: str | None) -> Iterat
     yield "directory", str(run.get("cwd", ""))
     yield "interpreter", str(run.get("python", "")) if run.get("program", {}).get("kind") != "executable" else ""
     yield "workers", str(run.get("workers", ""))
-    yield "files", str(folder_of(store, study))
+    yield "files", str(folder_of(store, study)) if is_script(study) else ""
     yield "began", local_time(study.created_at)
     yield "last sign", ago(standing.summary.last_event_at)
     yield "elapsed", duration(standing.elapsed_s)

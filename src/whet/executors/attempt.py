@@ -4,7 +4,7 @@ An attempt ends in four steps. The trial's own process ends, by itself or becaus
 has started is ended (SIGTERM, a second, SIGKILL). Then the pipes are emptied. Only then is there a result.
 """
 
-# Paths are bytes here, and importing pathlib would cost the runner a quarter of its start.
+# Paths are bytes here, which pathlib does not take; nor would its import be free for the runner.
 # ruff: noqa: PTH103, PTH118
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import signal
 import time
 from typing import Any
 
-from whet.executors.logs import CappedLog, LineSplitter, Tail, keep_earlier
+from whet.executors.logs import CappedLog, keep_earlier
 from whet.executors.processtree import Descendants, children, proportional_bytes, resident_bytes
 from whet.executors.readings import GrowingFile, Readings
-from whet.executors.spawning import CannotStart, open_pipe, open_terminal, spawn
+from whet.executors.spawning import launch
+from whet.executors.streams import Stream
 from whet.executors.wire import to_os
 
 _LEFTOVER_GRACE_S = 1.0  # for what the trial left behind, and between SIGTERM and SIGKILL after an interrupt
@@ -28,43 +29,8 @@ _MEMORY_S = 0.2
 _SHARED_MEMORY_S = 1.0
 _FOLLOW_S = 0.25
 _REPORT_S = 0.05
-_READ_BYTES = 64 * 1024
-_EXACT_BYTES = 4 << 20  # of a stream; after that a flood is sampled: of what comes in one piece, the newest lines
-_FLOOD_LINES = 50
 _DRAIN_READS = 64
 _FINAL_BYTES = 64 << 20  # of the program's own metrics file that are read at its end
-
-
-class _Stream:
-    """One of the trial's two outputs."""
-
-    def __init__(self, fd: int, log: CappedLog) -> None:
-        self.fd = fd
-        self.log = log
-        self.tail = Tail()
-        self._lines = LineSplitter()
-        self._n_bytes = 0
-
-    def pump(self, readings: Readings) -> int:
-        """Take in a piece of output; return its size: 0 at the end of the stream, -1 if nothing has come."""
-        try:
-            data = os.read(self.fd, _READ_BYTES)
-        except BlockingIOError:
-            return -1
-        except OSError:  # how a terminal ends on Linux
-            return 0
-        self.log.write(data)
-        self.tail.add(data)
-        self._n_bytes += len(data)
-        for line in self._lines.feed(data, None if self._n_bytes <= _EXACT_BYTES else _FLOOD_LINES):
-            readings.feed(line)
-        return len(data)
-
-    def finish(self, readings: Readings) -> str:
-        """Take in the last line, close the file; return what went wrong with it."""
-        readings.feed(self._lines.rest())
-        os.close(self.fd)
-        return self.log.close()
 
 
 class Attempt:
@@ -91,9 +57,10 @@ class Attempt:
         own_file = env.get(b"WHET_METRICS")
         self._file = GrowingFile(os.path.join(to_os(order["cwd"]), own_file)) if own_file else None
         self._began = time.monotonic()
-        self._pid, fds = _launch(order, env)
+        argv = [to_os(item) for item in order["argv"]]
+        self._pid, *fds = launch(argv, env, to_os(order["cwd"]), on_terminal=order["pty"])
         logs = [CappedLog(os.path.join(directory, name), cap) for name in (b"stdout.log", b"stderr.log")]
-        self._out, self._err = (_Stream(fd, log) for fd, log in zip(fds, logs, strict=True))
+        self._out, self._err = (Stream(fd, log) for fd, log in zip(fds, logs, strict=True))
         self.streams = {stream.fd: stream for stream in (self._out, self._err)}
         self._descendants = Descendants(self._pid, is_subreaper=is_subreaper)
         self._exit_code: int | None = None
@@ -264,27 +231,6 @@ def _prepare(directory: bytes, attempt: int) -> None:
         return  # the logs will say so; the trial itself may not need it
     for name in ("stdout.log", "stderr.log", "metrics.jsonl"):
         keep_earlier(directory, name, attempt)
-
-
-def _launch(order: dict[str, Any], env: dict[bytes, bytes]) -> tuple[int, list[int]]:
-    """Start the program; return its process id and our ends of its outputs."""
-    ours: list[int] = []
-    theirs: list[int] = []
-    try:
-        for _ in range(2):
-            our_end, their_end = open_terminal() if order["pty"] else open_pipe()
-            ours.append(our_end)
-            theirs.append(their_end)
-        return spawn([to_os(item) for item in order["argv"]], env, to_os(order["cwd"]), *theirs), ours
-    except BaseException as error:
-        for fd in ours:
-            os.close(fd)
-        if isinstance(error, OSError):
-            raise CannotStart(f"no {'terminal' if order['pty'] else 'pipe'} for its output: {error}") from None
-        raise
-    finally:
-        for fd in theirs:
-            os.close(fd)
 
 
 def _cause(exit_code: int) -> str | None:

@@ -10,11 +10,12 @@ the tree below it as ``ps`` shows it. What calls ``setsid`` and outlives its par
 slot process that was killed leaves behind.
 """
 
-# Paths are bytes here, and importing pathlib would cost the runner a quarter of its start.
+# Paths are bytes here, which pathlib does not take; nor would its import be free for the runner.
 # ruff: noqa: PTH110, PTH123, PTH208
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -29,24 +30,24 @@ def become_subreaper() -> bool:
     """Make this process the one to which orphaned descendants fall; tell whether that worked."""
     if not _HAS_PROC:
         return False
-    import ctypes
-
     try:
+        import ctypes
+
         return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
-    except (OSError, AttributeError):
+    except (ImportError, OSError, AttributeError):
         return False
 
 
 def children(pid: int) -> list[int]:
     """Return the children of *pid*, those that nobody has waited for included."""
-    try:
-        found: list[int] = []
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
-                found.extend(map(int, file.read().split()))
-        return found
-    except OSError:  # a thread or the process is gone, or the kernel was built without this file
-        return [child for child, (parent, _) in table().items() if parent == pid]
+    with contextlib.suppress(OSError):  # a thread or the process is gone, or the kernel was built without this file
+        if _HAS_PROC:
+            found: list[int] = []
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                    found.extend(map(int, file.read().split()))
+            return found
+    return [child for child, (parent, _) in table().items() if parent == pid]
 
 
 def table() -> dict[int, tuple[int, int]]:

@@ -1,6 +1,6 @@
 """What one attempt has measured: the last value of every metric, the rows to report, and the file that keeps all."""
 
-# Paths are bytes here, and importing pathlib would cost the runner a quarter of its start.
+# Paths are bytes here, which pathlib does not take; nor would its import be free for the runner.
 # ruff: noqa: PTH116
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Starting a trial's program, and saying in plain words why one cannot be started."""
 
-# Paths are bytes here, and importing pathlib would cost the runner a quarter of its start.
+# Paths are bytes here, which pathlib does not take; nor would its import be free for the runner.
 # ruff: noqa: PTH112, PTH113, PTH118, PTH123
 
 from __future__ import annotations
@@ -26,14 +26,36 @@ class CannotStart(Exception):
     """The program cannot be started; says why and what to do."""
 
 
-def spawn(argv: list[bytes], env: Mapping[bytes, bytes], cwd: bytes, out: int, err: int) -> int:
-    """Start a program in a session of its own, with *out* and *err* as its output; return its process id.
+def launch(argv: list[bytes], env: Mapping[bytes, bytes], cwd: bytes, *, on_terminal: bool) -> tuple[int, int, int]:
+    """Start a program in a session of its own; return its process id and our ends of stdout and stderr.
 
     Standard input is that of this process. This process is in *cwd* for a moment, and in ``/`` afterwards.
 
     Raises:
         CannotStart: the program cannot be started.
     """
+    ours: list[int] = []
+    theirs: list[int] = []
+    try:
+        for _ in range(2):
+            our_end, their_end = _open_terminal() if on_terminal else _open_pipe()
+            ours.append(our_end)
+            theirs.append(their_end)
+        out, err = ours
+        return _spawn(argv, env, cwd, *theirs), out, err
+    except BaseException as error:
+        for fd in ours:
+            os.close(fd)
+        if isinstance(error, OSError):
+            what = "terminal" if on_terminal else "pipe"
+            raise CannotStart(f"no {what} could be opened for the program's output: {error.strerror}") from None
+        raise
+    finally:
+        for fd in theirs:
+            os.close(fd)
+
+
+def _spawn(argv: list[bytes], env: Mapping[bytes, bytes], cwd: bytes, out: int, err: int) -> int:
     try:
         os.chdir(cwd)
     except OSError as error:
@@ -57,14 +79,14 @@ def spawn(argv: list[bytes], env: Mapping[bytes, bytes], cwd: bytes, out: int, e
     raise AssertionError("unreachable")
 
 
-def open_pipe() -> tuple[int, int]:
+def _open_pipe() -> tuple[int, int]:
     """Return a pipe: the end that we read without blocking, and the end for the program."""
     ours, theirs = os.pipe()
     os.set_blocking(ours, False)
     return ours, theirs
 
 
-def open_terminal() -> tuple[int, int]:
+def _open_terminal() -> tuple[int, int]:
     r"""Return a pseudo-terminal of 200 x 50 characters that changes nothing of what is written (``\n`` stays)."""
     import fcntl
     import struct

@@ -15,6 +15,7 @@ from whet.space.base import Domain, settle, unit
 from whet.space.conditions import When
 from whet.space.numeric import is_number
 from whet.space.plain import plain, shortened, value_key, value_to_json
+from whet.space.scale import within_tails
 
 _NUMPY_NAMES = """
     beta binomial chisquare dirichlet exponential f gamma geometric gumbel hypergeometric laplace logistic lognormal
@@ -23,7 +24,6 @@ _NUMPY_NAMES = """
     standard_normal standard_t triangular uniform vonmises wald weibull zipf
 """
 NUMPY_NAMES = frozenset(_NUMPY_NAMES.split())
-_TAIL = 2.0**-53
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Distribution(Domain):
         """Return the value at the quantile *u*, moved into 2^-53 to 1 - 2^-53."""
         rv, is_discrete = self._frozen()
         low, high = map(float, rv.support())
-        x = min(max(float(rv.ppf(min(max(unit(u), _TAIL), 1 - _TAIL))), low), high)
+        x = min(max(float(rv.ppf(within_tails(unit(u)))), low), high)
         return round(x) if is_discrete else x
 
     def arguments(self) -> dict[str, Any]:

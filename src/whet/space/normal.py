@@ -17,11 +17,9 @@ from whet.space.base import Domain, settle, unit
 from whet.space.conditions import When
 from whet.space.numeric import finite, is_number, number_column, refuse_first
 from whet.space.plain import plain
-from whet.space.scale import decimal_multiple
+from whet.space.scale import ON_GRID, TAIL, decimal_multiple, within_tails
 
-_TAIL = 2.0**-53  # nearer to 0 and 1 the quantiles run off to infinity; this is 8.2 standard deviations
 _STANDARD = NormalDist()
-_ON_GRID = 1e-9
 _LONGEST_EXPONENT = 700.0
 
 
@@ -74,7 +72,7 @@ class Normal(Domain):
         if not math.isfinite(steps) or (self.log and value < 0):
             return False
         off = abs(decimal_multiple(round(steps), self.step) - value)
-        return bool(off <= max(_ON_GRID * self.step, math.ulp(value)))
+        return bool(off <= max(ON_GRID * self.step, math.ulp(value)))
 
     def encode(self, value: Any) -> float:
         """Return the value's quantile, from 2^-53 to 1 - 2^-53."""
@@ -85,13 +83,13 @@ class Normal(Domain):
             x = min(max(x, self.decode(0.0)), self.decode(1.0))
         if self.log:
             if x == 0:
-                return _TAIL
+                return TAIL
             x = math.log(x)
-        return min(max(0.5 * math.erfc((self.mean - x) / self.std / math.sqrt(2)), _TAIL), 1 - _TAIL)
+        return within_tails(0.5 * math.erfc((self.mean - x) / self.std / math.sqrt(2)))
 
     def decode(self, u: float) -> float:
         """Return the value at the quantile *u*, moved into 2^-53 to 1 - 2^-53."""
-        x = self.mean + self.std * _STANDARD.inv_cdf(min(max(unit(u), _TAIL), 1 - _TAIL))
+        x = self.mean + self.std * _STANDARD.inv_cdf(within_tails(unit(u)))
         if self.log:
             x = math.exp(x)
         return x if self.step is None else decimal_multiple(round(x / self.step), self.step)
@@ -104,7 +102,7 @@ class Normal(Domain):
         refuse_first(self, values, ~(np.isfinite(column) & ((column > 0) | (not self.log))))
         z = (self.mean - (np.log(column) if self.log else column)) / self.std / math.sqrt(2)
         tails = np.fromiter(map(math.erfc, z.tolist()), dtype=np.float64, count=len(values))
-        return np.clip(0.5 * tails, _TAIL, 1 - _TAIL)
+        return np.clip(0.5 * tails, TAIL, 1 - TAIL)
 
     def __str__(self) -> str:
         name = ("q" if self.step is not None else "") + ("lognormal" if self.log else "normal")

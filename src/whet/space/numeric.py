@@ -15,6 +15,7 @@ from whet.space.base import Domain, in_range, settle, unit
 from whet.space.conditions import When
 from whet.space.plain import plain, shortened
 from whet.space.scale import (
+    ON_GRID,
     decimal_multiple,
     decode_cell,
     encode_cell,
@@ -26,7 +27,6 @@ from whet.space.scale import (
 
 MAX_INT = 2**62
 _MAX_STEPS = 2**40  # as far as encoding and decoding are exact
-_ON_GRID = 1e-9  # how far from a grid value, in steps, a float still counts as that value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,13 +127,13 @@ class Float(Domain):
         return f"{name}({self.low!r}, {self.high!r}{'' if self.step is None else f', q={self.step!r}'})"
 
     def _n_steps(self, step: float) -> int:
-        return math.floor((self.high - self.low) / step + _ON_GRID) + 1
+        return math.floor((self.high - self.low) / step + ON_GRID) + 1
 
     def _index(self, value: float, step: float) -> int | None:
         if not self.low - step <= value <= self.high + step:
             return None
         k = round((value - self.low) / step)
-        return k if 0 <= k < self._n_steps(step) and abs(self.value_at(k) - value) <= _ON_GRID * step else None
+        return k if 0 <= k < self._n_steps(step) and abs(self.value_at(k) - value) <= ON_GRID * step else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

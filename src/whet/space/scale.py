@@ -21,6 +21,14 @@ from numpy.typing import NDArray
 _DECIMAL = Context(prec=60, traps=[])
 _LOG_MAX = math.log(sys.float_info.max)
 
+ON_GRID = 1e-9  # how far from a multiple of its step, in steps, a float still counts as that multiple
+TAIL = 2.0**-53  # quantiles nearer than this to 0 and 1 run off to infinity; 8.2 standard deviations of a normal
+
+
+def within_tails(u: float) -> float:
+    """Return the quantile *u* moved into TAIL to 1 - TAIL."""
+    return min(max(u, TAIL), 1 - TAIL)
+
 
 def log_ratio(offset: float, base: float) -> float:
     """Return log((base + offset) / base)."""

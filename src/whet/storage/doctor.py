@@ -60,14 +60,14 @@ def sqlite_note() -> str | None:
 
 def differences(one: History, other: History) -> list[str]:
     """Return how two histories differ, a phrase each; nothing if they say the same."""
-    found = [
-        f"{name} {getattr(one, name)!r} against {getattr(other, name)!r}"
-        for name in ("problem", "seed", "repeats", "seq", "n_numbers", "settings", "pending_commands")
-        if getattr(one, name) != getattr(other, name)
-    ]
+    found = []
+    for name in ("seed", "repeats", "seq", "n_numbers", "settings", "pending_commands"):
+        here, there = repr(getattr(one, name)), repr(getattr(other, name))  # as text, in which NaN equals itself
+        if here != there:
+            found.append(f"{name} {here} against {there}")
     for number in sorted(one.unfinished.keys() | other.unfinished.keys()):
-        here, there = one.unfinished.get(number), other.unfinished.get(number)
-        if repr(here) != repr(there):  # as text, in which NaN equals itself
+        here, there = repr(one.unfinished.get(number)), repr(other.unfinished.get(number))
+        if here != there:
             found.append(f"trial {number}: {here} against {there}")
     if len(one.finished) != len(other.finished):
         found.append(f"{len(one.finished)} finished trials against {len(other.finished)}")

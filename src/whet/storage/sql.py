@@ -20,7 +20,7 @@ from whet.core.trial import Curve, Trial
 from whet.errors import StoreDamaged, StudyBusy, StudyNotFound
 from whet.storage import rows
 from whet.storage.batch import Batch, Progress, check_name, name_taken, unknown_name
-from whet.storage.sqlite import SQL, SqliteFile
+from whet.storage.sqlite import SQL, WHAT_TO_DO, SqliteFile
 from whet.storage.statements import NO_LIMIT
 
 _T = TypeVar("_T")
@@ -46,6 +46,7 @@ class SqlStore:
     def __init__(self, path: Path | str, *, must_exist: bool = False, wait_s: float = _WAIT_S) -> None:
         self._file = SqliteFile(Path(path), must_exist=must_exist, wait_s=wait_s)
         self.url = self._file.url
+        self.path = self._file.path
         self._problems: dict[int, Problem] = {}
         self._known: dict[int, tuple[int, dict[int, Trial]]] = {}  # study to (seq, unfinished trials at that seq)
         self._finalizer = weakref.finalize(self, self._file.close)
@@ -267,6 +268,5 @@ class SqlStore:
             return decode(*given)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StoreDamaged(
-                f"{self._file.path} holds something that whet did not write ({error}). "
-                "`whet doctor` tells what is wrong and saves what can be read into a new file"
+                f"{self._file.path} holds something that whet did not write ({error}). {WHAT_TO_DO}"
             ) from error

@@ -23,6 +23,7 @@ from whet.storage.files import beside, inode, prepare, size
 from whet.storage.locks import WriteLock, hold, holder, let_go
 from whet.storage.statements import Statements
 
+WHAT_TO_DO = "`whet doctor` tells what is wrong, and `whet doctor --recover FILE` saves what can be read"
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _DIALECT = sqlite.dialect(paramstyle="named")
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
@@ -258,7 +259,4 @@ def store_error(error: BaseException | None, path: Path) -> StoreError:
         return StoreFull(f"{path} cannot be opened or written to ({error}): no permission, or its folder is gone")
     if primary in (sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_INTERRUPT):
         return StoreError(f"{path}: {error}")
-    return StoreDamaged(
-        f"{path} is damaged, or no database at all ({error}); it is left as it is. "
-        "`whet doctor` tells what is wrong and saves what can be read into a new file"
-    )
+    return StoreDamaged(f"{path} is damaged, or no database at all ({error}); it is left as it is. {WHAT_TO_DO}")

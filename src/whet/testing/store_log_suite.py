@@ -137,6 +137,21 @@ class LogContract:
         assert (trial.state, trial.values, trial.attempt) == (State.COMPLETED, {"loss": 1.0}, 2)
         assert [event.kind for event in writer.store.events(writer.study)].count(Kind.COMPLETED) == 1
 
+    def test_what_another_process_has_done_to_a_trial_counts(self, writer: Writer, connect: Connect) -> None:
+        number = writer.start()
+        with closing(connect()) as store:
+            other = Writer(store, writer.study)
+            other.write(Draft(Kind.REQUEUED, number, {"reason": "lost"}))
+            other.write(Draft(Kind.STARTED, number, {"token": "second"}))
+            other.write(Draft(Kind.REPORTED, number, {"rows": [[1, 0.5]]}, "second"))
+            writer.write(Draft(Kind.REPORTED, number, {"rows": [[9, 9.0]]}, f"token {number}"))
+            assert len(writer.refused) == 1
+            writer.write(Draft(Kind.REPORTED, number, {"rows": [[2, 0.25]]}, "second"))
+            assert list(writer.trial(number).curve) == [(1.0, 0.5), (2.0, 0.25)]
+            other.write(Draft(Kind.COMPLETED, number, {"values": {"loss": 0.25}}, "second"))
+        with pytest.raises(StateError, match="is completed"):
+            writer.write(Draft(Kind.CANCELLED, number))
+
     def test_nothing_but_refused_drafts_leaves_the_log_as_it_was(self, writer: Writer) -> None:
         number = writer.ask()
         done = writer.store.append(
@@ -182,9 +197,10 @@ class LogContract:
         assert writer.write(Draft(Kind.RELEASED, 0), reserve=4) == [0, 4, 6, 7]
 
     def test_a_free_number_that_gets_a_config_in_the_same_batch_is_not_handed_out(self, writer: Writer) -> None:
-        writer.write(reserve=2)
-        writer.write(Draft(Kind.RELEASED, 0), Draft(Kind.RELEASED, 1))
-        assert writer.write(Draft(Kind.ASKED, 0, {"config": {"lr": 1}}), reserve=2) == [1, 2]
+        writer.write(reserve=3)
+        writer.write(*(Draft(Kind.RELEASED, number) for number in range(3)))
+        asked = [Draft(Kind.ASKED, number, {"config": {"lr": 1}}) for number in (0, 1)]
+        assert writer.write(*asked, reserve=2) == [2, 3]
 
     def test_two_writers_never_get_the_same_number(self, writer: Writer, connect: Connect) -> None:
         with closing(connect()) as store:
