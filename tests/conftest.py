@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 # ---- whet as a person starts it
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT")
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SCRATCH_OF_CI")  # by the last, .ci/run finds strays
 _MARK = "TEST_PROCESSES_OF"  # in the environment of all that a test starts, and so of whatever that starts
 
 

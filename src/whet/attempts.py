@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from whet.core.events import Draft, Kind
+from whet.core.history import History
 from whet.core.ledger import Ledger
 from whet.core.protocols import Decision, Ended, Reported, Scheduler
 from whet.core.trial import Cause, Trial
 from whet.core.values import Rules, Tally, judge
 
-_MAX_LOST = 3  # attempts whose process beside them died, after which the trial is blamed
+_MAX_LOST = 3  # attempts in one run whose process beside them died, after which the trial is blamed
 
 
 @dataclass(slots=True)
@@ -25,45 +27,71 @@ class Live:
         tally: what it has reported so far.
         intent: what its end means if we asked for it: requeued, cancelled, stopped or paused.
         reason: for a person, why it was asked to end.
+        is_current: whether it still is its trial's current attempt; what another one says is not listened to.
     """
 
     number: int
     tally: Tally
     intent: Kind | None = None
     reason: str = ""
+    is_current: bool = True
 
 
 class Attempts:
-    """Turns what an executor says of attempts into drafts for the log."""
+    """Turns what an executor says of attempts into drafts for the log.
+
+    Attributes:
+        live: the attempts in progress, by token; each takes up a slot of the executor until it has ended.
+    """
 
     def __init__(self, ledger: Ledger, scheduler: Scheduler) -> None:
         self._ledger, self._scheduler = ledger, scheduler
         self._rules = Rules.from_json(ledger.history.settings.get("rules", {}))
+        self._n_lost: Counter[int] = Counter()
         self.live: dict[str, Live] = {}
 
-    def begin(self, trial: Trial, token: str) -> None:
+    def begin(self, trial: Trial, token: str) -> Live:
         """Keep the books of a new attempt of *trial*."""
         self.live[token] = Live(trial.number, Tally(self._ledger.history.problem, self._rules.take))
+        return self.live[token]
 
-    def reports(self, happenings: Sequence[Reported]) -> tuple[list[Draft], list[str]]:
-        """Return drafts of what was reported, and the tokens of the attempts that the scheduler wants to end."""
-        drafts: list[Draft] = []
-        unwanted: list[str] = []
+    def disowned(self) -> dict[str, Live]:
+        """Return the attempts whose trial has gone on without them, each once: another process saw to that."""
+        unfinished = self._ledger.history.unfinished
+        found = {}
+        for token, live in self.live.items():
+            trial = unfinished.get(live.number)
+            if live.is_current and (trial is None or trial.token != token):
+                live.is_current = False
+                found[token] = live
+        return found
+
+    def reports(self, happenings: Sequence[Reported]) -> tuple[list[Draft], History, list[str]]:
+        """Return drafts of what was reported, one for each attempt, what is known with them, and whom to end.
+
+        The scheduler decides after each draft; the attempts that are to end are given by their tokens.
+        """
+        rows: dict[str, list[list[float | None]]] = {}
         for happening in happenings:
             live = self.live.get(happening.token)
-            if live is None:
-                continue
-            rows = [row for step, metrics in happening.rows if (row := live.tally.add(step, metrics)) is not None]
-            if not rows:
-                continue
-            drafts.append(Draft(Kind.REPORTED, live.number, {"rows": rows}, happening.token, time.time()))
-            if live.intent is None and self._is_unwanted(live, drafts):
-                unwanted.append(happening.token)
-        return drafts, unwanted
+            if live is not None and live.is_current:
+                kept = [row for step, metrics in happening.rows if (row := live.tally.add(step, metrics)) is not None]
+                rows.setdefault(happening.token, []).extend(kept)
+        drafts: list[Draft] = []
+        unwanted: list[str] = []
+        known = self._ledger.history
+        for token, reported in rows.items():
+            if reported:
+                live = self.live[token]
+                drafts.append(Draft(Kind.REPORTED, live.number, {"rows": reported}, token, time.time()))
+                known = self._ledger.preview(drafts[-1:], known)
+                if live.intent is None and self._is_unwanted(live, known):
+                    unwanted.append(token)
+        return drafts, known, unwanted
 
-    def _is_unwanted(self, live: Live, drafts: Sequence[Draft]) -> bool:
+    def _is_unwanted(self, live: Live, known: History) -> bool:
         """Ask the scheduler what becomes of the trial that reported last; note what its end will mean."""
-        decision = self._scheduler.decide(self._ledger.preview(drafts), live.number)
+        decision = self._scheduler.decide(known, live.number)
         if decision is Decision.CONTINUE:
             return False
         live.intent = Kind.STOPPED if decision is Decision.STOP else Kind.PAUSED
@@ -72,7 +100,7 @@ class Attempts:
     def endings(self, happenings: Sequence[Ended]) -> list[Draft]:
         """Return drafts of what the ends of attempts mean for their trials."""
         ends = [(self.live.pop(ended.token, None), ended) for ended in happenings]
-        return [self._ending(live, ended) for live, ended in ends if live is not None]
+        return [self._ending(live, ended) for live, ended in ends if live is not None and live.is_current]
 
     def _ending(self, live: Live, ended: Ended) -> Draft:
         values = live.tally.values(ended.metrics)
@@ -95,8 +123,9 @@ class Attempts:
         return Draft(kind, live.number, payload, ended.token, time.time())
 
     def _lost(self, live: Live, payload: dict[str, Any]) -> Kind:
-        trial = self._ledger.history.unfinished[live.number]
-        if trial.attempt >= _MAX_LOST:
+        """Complete *payload* for an attempt that is nobody's fault, unless it happens again and again."""
+        self._n_lost[live.number] += 1
+        if self._n_lost[live.number] >= _MAX_LOST:
             payload |= {"cause": Cause.SIGNAL.value, "message": f"the process beside it was lost {_MAX_LOST} times"}
             return Kind.FAILED
         payload |= {"reason": "the process beside it was lost", "counts": False}

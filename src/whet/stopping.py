@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from whet.core.trial import State
 from whet.errors import UsageError
 
 LimitReached = Literal["timeout", "target", "failures"]
-_FAILURES_AT_THE_START = 3  # in a row and before anything completed: the script is broken, not the configs
+_FAILURES_AT_THE_START = 3  # of a run, before anything else came of it: the script is broken, not the configs
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,8 @@ class Limits:
         n_trials: configs to ask in the whole study; repeats of a config do not count.
         timeout_s: seconds that this run may take.
         target: value of the first objective that is good enough.
-        max_failures: failed trials in the whole study after which it ends; by default the study ends when the
-            first three trials fail.
+        max_failures: failed trials in the whole study after which it ends; by default a run ends when the first
+            three of its trials fail.
 
     Raises:
         UsageError: a bound that is not positive, or a target that is no finite number.
@@ -44,37 +45,29 @@ class Limits:
             raise UsageError(f"the target must be a finite number, got {self.target!r}")
 
 
-def reason_to_end(limits: Limits, history: History, elapsed_s: float, n_before: int = 0) -> LimitReached | None:
+def limits_of(history: History) -> Limits:
+    """Return the limits in the settings of a study."""
+    return Limits(**history.settings.get("limits", {}))
+
+
+def reason_to_end(limits: Limits, history: History, elapsed_s: float, before: History) -> LimitReached | None:
     """Return which limit has been reached, as ``"timeout"``, ``"target"`` or ``"failures"``, or ``None``.
 
-    The count of trials is no reason to end what runs: it bounds what is asked. Failures at the start are those among
-    the trials that ended after the first *n_before*, so that a resumed study gets its chance.
+    The count of trials is no reason to end what runs: it bounds what is asked. Only failures that are not in *before*,
+    the history when the run began, end it, so that a resumed study gets its chance.
     """
     if limits.timeout_s is not None and elapsed_s >= limits.timeout_s:
         return "timeout"
-    if limits.target is not None and _target_is_met(limits.target, history):
+    if limits.target is not None and history.reaches(limits.target):
         return "target"
-    if _has_failed_too_often(limits, history, n_before):
+    if history.n_finished > before.n_finished and _has_failed_too_often(limits, history.counts(), before.counts()):
         return "failures"
     return None
 
 
-def _target_is_met(target: float, history: History) -> bool:
-    if not history.just_ended or not history.problem.objectives:
-        return False
-    objective = history.problem.objectives[0]
-    return any(
-        trial.state is State.COMPLETED
-        and history.problem.is_feasible(trial.values)
-        and objective.sign * trial.values.get(objective.name, math.nan) <= objective.sign * target
-        for trial in history.just_ended
-    )
-
-
-def _has_failed_too_often(limits: Limits, history: History, n_before: int) -> bool:
-    if not any(trial.state is State.FAILED for trial in history.just_ended):
-        return False
+def _has_failed_too_often(limits: Limits, counts: Mapping[State, int], before: Mapping[State, int]) -> bool:
+    n_new = counts[State.FAILED] - before[State.FAILED]
     if limits.max_failures is not None:
-        return history.counts()[State.FAILED] >= limits.max_failures
-    first = [row.state for row in history.finished[n_before : n_before + _FAILURES_AT_THE_START]]
-    return len(first) == _FAILURES_AT_THE_START and set(first) == {State.FAILED}
+        return n_new > 0 and counts[State.FAILED] >= limits.max_failures
+    has_worked = any(counts[state] > before[state] for state in (State.COMPLETED, State.STOPPED))
+    return not has_worked and n_new >= _FAILURES_AT_THE_START

@@ -47,6 +47,8 @@ def test_both_logs_are_shown_under_headings(folder: Path) -> None:
     assert call("logs", "a/0").out == "==> stdout.log <==\none\ntwo\n\n==> stderr.log <==\nwarned\n"
     assert call("logs", "a/0", "--stdout").out == "one\ntwo\n"
     assert call("logs", "a/0", "--stderr").out == "warned\n"
+    (folder / "stdout.log").write_bytes(b"")
+    assert call("logs", "a/0").out == "warned\n"
     (folder / "stdout.log").write_bytes(b"no end")
     for options in ([], ["--follow"]):
         shown = call("logs", "a/0", *options).out

@@ -197,10 +197,13 @@ def test_a_trial_whose_process_was_killed_is_not_shown_as_running(tmp_path: Path
     assert _numbers(call("show", "a", "--state", "waiting").out) == [0]
 
 
-def test_a_trial_asked_in_this_process_is_running() -> None:
-    study = begin()
-    study.ask()
+def test_a_trial_asked_in_this_process_is_running_and_shows_its_last_report() -> None:
+    study = begin(constraints=["acc >= 0"])
+    trial = study.ask()
     assert call("show", "a/0", "--json").objects[0]["state"] == "running"
+    study.report(trial, {"loss": 0.75, "acc": 0.5}, step=1)
+    study.report(trial, {"loss": 0.25}, step=2)
+    assert re.search(r" 0 +running +0.25 +0.5 ", call("show", "a").out)
 
 
 # ---- the best

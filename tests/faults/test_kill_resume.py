@@ -50,16 +50,18 @@ def _exists(here: Path) -> bool:
     return any(study["study"] == "s" for study in said.objects)
 
 
-def _killed(whet: Whet, arguments: list[object], after_s: float) -> list[dict[str, object]]:
-    """Start a run, kill it after a while, and return the trials that it had said were finished."""
+def _killed(whet: Whet, arguments: list[object], after_s: float) -> tuple[bool, list[dict[str, object]]]:
+    """Start a run and kill it after a while, if it lasts so long; return that, and the trials it said were finished."""
     process = whet.start(*arguments, "--json") if arguments[0] == "resume" else whet.start(*arguments)
+    was_killed = False
     try:
         out, _ = process.communicate(timeout=after_s)
     except subprocess.TimeoutExpired:
+        was_killed = True
         process.kill()
         out, _ = process.communicate(timeout=30)
     records = [json.loads(line) for line in out.splitlines() if line.endswith("}")]
-    return [record for record in records if record["event"] == "trial_finished"]
+    return was_killed, [record for record in records if record["event"] == "trial_finished"]
 
 
 def _check_at_rest(whet: Whet) -> None:
@@ -89,7 +91,9 @@ def _check_whole(planned: list[float], told: dict[int, dict[str, object]]) -> No
         assert by_number[number].values == record["values"]
 
 
-def _kill_and_resume(whet: Whet, here: Path, strategy: str, n_kills: int, rng: random.Random) -> None:
+def _kill_and_resume(whet: Whet, here: Path, strategy: str, n_kills: int, rng: random.Random) -> int:
+    """Kill a study up to *n_kills* times, check it after each, run it to its end; return how often it was killed."""
+    n_killed = 0
     options = ["run", "--seed", 5, "--minimize", "loss"]
     planned = [record["config"]["x"] for record in call(*options, "--dry-run", "--json", *ARGUMENTS[strategy]).objects]
     told: dict[int, dict[str, object]] = {}
@@ -98,7 +102,8 @@ def _kill_and_resume(whet: Whet, here: Path, strategy: str, n_kills: int, rng: r
             arguments = ["resume", "s"]
         else:
             arguments = [*options, "--json", "--name", "s", "--workers", 2, *ARGUMENTS[strategy]]
-        finished = _killed(whet, arguments, rng.uniform(0.3, 2.5))
+        was_killed, finished = _killed(whet, arguments, rng.uniform(0.3, 2.5))
+        n_killed += was_killed
         assert not told.keys() & {record["number"] for record in finished}, "a finished trial ran again"
         told |= {record["number"]: record for record in finished}
         if _exists(here):
@@ -108,6 +113,7 @@ def _kill_and_resume(whet: Whet, here: Path, strategy: str, n_kills: int, rng: r
     call("resume", "s")
     _check_whole(planned, told)
     assert not whet.survivors(20)
+    return n_killed
 
 
 @pytest.mark.parametrize("strategy", ARGUMENTS)
@@ -116,11 +122,19 @@ def test_killed_twice_and_resumed(strategy: str, whet: Whet, here: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", range(10))
-def test_killed_again_and_again(seed: int, whet: Whet, here: Path) -> None:
-    rng = random.Random(seed)
-    _kill_and_resume(whet, here, rng.choice(list(ARGUMENTS)), 5, rng)
+@pytest.mark.timeout(1800)
+def test_killed_at_fifty_moments(whet: Whet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_killed = seed = 0
+    while n_killed < 50:
+        assert seed < 40, "the runs end before they can be killed"
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        (folder / "fit.py").write_text(SCRIPT)
+        monkeypatch.chdir(folder)
+        whet.cwd = folder
+        rng = random.Random(seed)
+        n_killed += _kill_and_resume(whet, folder, rng.choice(list(ARGUMENTS)), 5, rng)
+        seed += 1
 
 
 def test_what_ran_when_it_was_killed_is_waiting_and_runs_again(whet: Whet, here: Path) -> None:

@@ -209,6 +209,19 @@ def test_ints_are_exact_up_to_two_to_the_forty(n, low, log):
         assert domain.decode(domain.encode(low + index)) == low + index
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_rounding_never_leaves_the_bounds(log):
+    rng = np.random.default_rng(0)
+    for low, ratio in zip(10 ** rng.uniform(-9, 9, 500), 10 ** rng.uniform(0.01, 12, 500), strict=True):
+        domain = Float(low, low * ratio, log=log)
+        assert domain.decode(1.0) == domain.high and domain.decode(0.0) == domain.low
+        for u in (math.nextafter(1, 0), 1 - 2**-52, 5e-324):
+            assert domain.low <= domain.decode(u) <= domain.high
+        twice = Float(low, math.nextafter(2 * low, math.inf), log=log)
+        places = [twice.encode(2 * low), *twice.encode_column([2 * low, twice.high]).tolist()]
+        assert max(places) <= 1.0
+
+
 def test_the_widest_ints_stay_within_their_bounds():
     domain = Int(-(2**62), 2**62)
     assert domain.decode(0.0) == -(2**62) and domain.decode(1.0) == 2**62

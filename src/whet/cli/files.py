@@ -60,7 +60,8 @@ def logs_command(
         names = [log_name(s, None if is_last else attempt) for s in _STREAMS if stream in (None, s)]
         with ExitStack() as stack:
             logs = [stack.enter_context(closing(GrowingLog(folder / log, tail))) for log in names]
-            printer = Printer(names, is_raw=raw)
+            n_filled = sum(_n_bytes(folder / log) > 0 for log in names)
+            printer = Printer(names, is_raw=raw, is_headed=n_filled > 1 or (follow and len(names) > 1))
             if follow and is_last:
                 _follow(studies, target.study, target.number, logs, printer)
                 return 0
@@ -121,7 +122,7 @@ def _list_logs(store: Store, study: StudyRecord) -> None:
     folder = folder_of(store, study)
     rows = []
     for trial in all_trials(store, study):
-        sizes = [_size(folder / str(trial.number) / log_name(stream)) for stream in _STREAMS]
+        sizes = [_shown_size(folder / str(trial.number) / log_name(stream)) for stream in _STREAMS]
         rows.append((trial_name(study.name, trial.number), state_text(as_it_is(study, trial)), *sizes))
     if rows:
         print_table(("TRIAL", "STATE", "STDOUT", "STDERR"), rows)
@@ -129,11 +130,17 @@ def _list_logs(store: Store, study: StudyRecord) -> None:
         say(f"{one_line(study.name)} has no trials yet")
 
 
-def _size(path: Path) -> str:
+def _n_bytes(path: Path) -> int:
+    """Return the size of a file, -1 if there is none."""
     try:
-        return size(path.lstat().st_size)
+        return path.lstat().st_size
     except OSError:
-        return "-"
+        return -1
+
+
+def _shown_size(path: Path) -> str:
+    n_bytes = _n_bytes(path)
+    return "-" if n_bytes < 0 else size(n_bytes)
 
 
 @click.command("artifacts")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -132,11 +132,11 @@ def tail_start(file: BinaryIO, n_lines: int) -> int:
 
 
 class Printer:
-    """Prints what the logs of a trial hold: cleaned, under headings where there are two, or byte for byte."""
+    """Prints what the logs of a trial hold: cleaned and, if *is_headed*, each under its name; or byte for byte."""
 
-    def __init__(self, names: list[str], *, is_raw: bool) -> None:
+    def __init__(self, names: Sequence[str], *, is_raw: bool, is_headed: bool) -> None:
         self._cleaners = {name: Cleaner() for name in names}
-        self._is_raw = is_raw
+        self._is_raw, self._is_headed = is_raw, is_headed
         self._last: str | None = None  # the log printed last
         self._is_fresh = True  # nothing has been printed yet
 
@@ -164,7 +164,7 @@ class Printer:
     def _text(self, name: str, text: str) -> None:
         if not text:
             return
-        if name != self._last and (self._last is not None or len(self._cleaners) > 1):
+        if self._is_headed and name != self._last:
             self.heading(name)
         self._last, self._is_fresh = name, False
         sys.stdout.write(text)

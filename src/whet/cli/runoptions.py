@@ -228,7 +228,8 @@ class RunCommand(click.Command):
             rest = [*rest[:n_program], *file.tokens, *rest[n_program:]]
             if not file.has_script and not n_program:
                 rest = []
-        return super().parse_args(ctx, [*args[:end], "--", *rest])
+        # Behind an option that lacks its value, "--" would become it.
+        return super().parse_args(ctx, [*args[:end], *(["--", *rest] if rest else [])])
 
     def _end_of_options(self, args: list[str]) -> tuple[int, str | None]:
         """Return where the program begins, and the value of the last `--config` before it.

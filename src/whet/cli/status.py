@@ -26,14 +26,10 @@ _MOST_SHOWN = 20  # studies; `whet history` shows them all
 @store_option
 @json_option
 def status_command(name: str | None, store: str | None, is_json: bool) -> int:
-    r"""Show what is going on: every study, whether it runs, and how to go on with it.
+    """Show what is going on: every study, whether it runs, and how to go on with it; with NAME that one in detail.
 
-    \b
-    running   a process runs it now
-    stopped   it ended early, or was killed; `whet resume NAME` runs what is missing
-    finished  nothing of what was asked for is left to do
-
-    With NAME that study in more detail. A directory without studies is no error.
+    A study is running (a process runs it now), stopped (it ended early or was killed; `whet resume NAME` runs what is
+    missing) or finished (nothing of what was asked for is left to do). A directory without studies is no error.
     """
     if name is None and _is_empty(store):
         return 0

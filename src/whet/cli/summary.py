@@ -13,7 +13,7 @@ from whet.cli.describe import cause_text, config_text, counts_text, trial_name, 
 from whet.cli.script import ScriptRun
 from whet.cli.text import counted, duration, number, one_line
 from whet.core.history import History
-from whet.core.trial import State, Trial
+from whet.core.trial import Cause, State, Trial
 from whet.run import Outcome, Reason
 from whet.study import Study
 
@@ -160,4 +160,8 @@ def _why_stopped(ending: Ending) -> str:
     limit = ending.history.settings.get("limits", {}).get("max_failures")
     if limit is not None:
         return f"ended because {counted(n_failed, 'trial')} failed (--max-failures {limit})"
+    causes = {row.cause for row in ending.history.finished if row.state is State.FAILED}
+    if causes == {Cause.NO_METRIC}:
+        names = ", ".join(objective.name for objective in ending.history.problem.objectives)
+        return f"ended because none of the first trials printed the objective {one_line(names)}"
     return "ended because the first trials all failed: it seems to be the program, not its arguments"

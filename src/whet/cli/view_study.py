@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ def print_trials(trials: Sequence[Trial], problem: Problem) -> None:
     columns = [
         ("TRIAL", [str(trial.number) for trial in trials]),
         ("STATE", [state_text(trial) for trial in trials]),
-        *((name, distinct_numbers([trial.values.get(name) for trial in trials])) for name in metrics),
+        *((name, distinct_numbers([_value(trial, problem, name) for trial in trials])) for name in metrics),
         *((name, _column([(trial.config or {}).get(name) for trial in trials])) for name in parameters),
         ("TOOK", ["" if trial.duration_s is None else duration(trial.duration_s) for trial in trials]),
     ]
@@ -70,6 +71,14 @@ def print_trials(trials: Sequence[Trial], problem: Problem) -> None:
         print_table([name for name, _ in columns], list(zip(*(cells for _, cells in columns), strict=True)))
     else:
         say("no trials")
+
+
+def _value(trial: Trial, problem: Problem, name: str) -> float | None:
+    """Return a trial's value of a metric; while it is under way, what it has reported last."""
+    if name in trial.values or trial.state.is_final or name not in problem.metrics:
+        return trial.values.get(name)
+    i = 1 + problem.metrics.index(name)
+    return next((row[i] for row in reversed(list(trial.curve)) if not math.isnan(row[i])), None)
 
 
 def _column(values: Sequence[Any]) -> list[str]:

@@ -24,6 +24,15 @@ def waiting_numbers(history: History) -> list[int]:
     )
 
 
+def release_drafts(history: History, is_left: Callable[[str], bool], *, now: Callable[[], float]) -> list[Draft]:
+    """Return a ``released`` draft for each number whose reserver *is_left* says will never give it a config."""
+    return [
+        Draft(Kind.RELEASED, trial.number, time=now())
+        for trial in history.unfinished.values()
+        if trial.is_reserved and trial.owner is not None and is_left(trial.owner)
+    ]
+
+
 def ask_drafts(
     history: History,
     sampler: Sampler,

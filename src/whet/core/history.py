@@ -7,6 +7,7 @@ the delta.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from whet.core.trial import Cause, Curve, State, Trial, advance, evolved
 from whet.space.space import Space
 
 _STATES = list(State)
+_NAN = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Finished:
     @classmethod
     def of(cls, trial: Trial, metrics: Sequence[str]) -> Finished:
         """Keep of *trial* what a history keeps."""
-        values = tuple(float(trial.values.get(name, np.nan)) for name in metrics)
+        given = (float(trial.values.get(name, _NAN)) for name in metrics)
+        values = tuple(_NAN if value != value else value for value in given)  # one NaN, so that equal rows are equal
         config = trial.config
         return cls(trial.number, trial.state, trial.group, config, values, trial.budget, trial.cause, trial.curve)
 
@@ -72,8 +75,17 @@ class _Columns:
                 self._n_encoded = n
             return self._encoded[:n]
 
-    def branched(self, n: int) -> _Columns:
-        """Return a copy of the first *n* rows, to go another way."""
+    def extended(self, n: int, rows: Sequence[Finished]) -> _Columns:
+        """Return columns with *rows* after the first *n*: these, or a copy where another snapshot has gone another way.
+
+        A snapshot that goes the same way once more, as what is written does after its preview, shares all there is.
+        """
+        n_there = min(len(self.rows) - n, len(rows))
+        columns = self if self.rows[n : n + n_there] == rows[:n_there] else self._branched(n)
+        columns.rows.extend(rows[len(columns.rows) - n :])
+        return columns
+
+    def _branched(self, n: int) -> _Columns:
         branch = _Columns(self.rows[:n])
         with self._mutex:
             branch._n_encoded = min(n, self._n_encoded)
@@ -134,6 +146,7 @@ class History:
     settings: Mapping[str, Any] = field(default_factory=dict)
     n_finished: int = 0
     just_ended: Sequence[Trial] = field(default=(), compare=False)
+    _n_ended: Mapping[State, int] = field(default_factory=dict)  # trials in each final state
     _best: tuple[float, int] | None = None  # (value to minimise, number) of the best trial, repeats apart
     _columns: _Columns = field(default_factory=lambda: _Columns([]), repr=False, compare=False)
 
@@ -164,6 +177,7 @@ class History:
             unfinished=dict(unfinished),
             pending_commands=dict(pending_commands),
             n_finished=len(finished),
+            _n_ended=dict(Counter(row.state for row in finished)),
             _best=begun._better(finished),
             _columns=columns,
         )
@@ -194,40 +208,40 @@ class History:
                 commands = _with_command(commands, event)
             elif event.kind is Kind.AMENDED:
                 settings = {**settings, **event.payload["settings"]}
-        columns, n_finished = self._appended(ended)
-        return evolved(
-            self,
-            seq=seq,
-            n_numbers=n_numbers,
-            unfinished=unfinished,
-            pending_commands=commands,
-            settings=settings,
-            n_finished=n_finished,
-            just_ended=tuple(ended),
-            _best=self._better(columns.rows[self.n_finished : n_finished]),
-            _columns=columns,
-        )
-
-    def _appended(self, ended: Sequence[Trial]) -> tuple[_Columns, int]:
-        """Append *ended* to the shared columns, or to a copy where a later snapshot has gone another way."""
-        if not ended:
-            return self._columns, self.n_finished
-        columns = self._columns
-        if len(columns.rows) != self.n_finished:
-            columns = columns.branched(self.n_finished)
-        metrics = self.problem.metrics
-        columns.rows.extend(Finished.of(trial, metrics) for trial in ended)
-        return columns, len(columns.rows)
+        changes: dict[str, Any] = {
+            "seq": seq,
+            "n_numbers": n_numbers,
+            "unfinished": unfinished,
+            "pending_commands": commands,
+            "settings": settings,
+            "just_ended": tuple(ended),
+        }
+        if ended:
+            metrics = self.problem.metrics
+            rows = [Finished.of(trial, metrics) for trial in ended]
+            n_ended = dict(self._n_ended)
+            for row in rows:
+                n_ended[row.state] = n_ended.get(row.state, 0) + 1
+            changes |= {
+                "n_finished": self.n_finished + len(rows),
+                "_n_ended": n_ended,
+                "_best": self._better(rows),
+                "_columns": self._columns.extended(self.n_finished, rows),
+            }
+        return evolved(self, **changes)
 
     @property
     def finished(self) -> Sequence[Finished]:
-        """Finished trials in the order in which they ended."""
-        rows = self._columns.rows
-        return rows if len(rows) == self.n_finished else rows[: self.n_finished]
+        """Finished trials in the order in which they ended: a copy, as other snapshots add to what is shared."""
+        return self._columns.rows[: self.n_finished]
 
     def finished_config(self, numbers: range) -> Mapping[str, Any] | None:
         """Return the config of the finished trial among *numbers* that ended last, or ``None``."""
-        row = next((row for row in reversed(self.finished) if row.number in numbers), None)
+        if all(number >= self.n_numbers or number in self.unfinished for number in numbers):
+            return None  # none of them has finished: no need to look at all that have
+        rows = self._columns.rows
+        found = (rows[i] for i in reversed(range(self.n_finished)) if rows[i].number in numbers)
+        row = next(found, None)
         return None if row is None else _as_config(row.config)
 
     @property
@@ -237,7 +251,7 @@ class History:
 
     def counts(self) -> dict[State, int]:
         """Return how many trials are in each state; reserved numbers without a config are left out."""
-        counts = Counter(row.state for row in self.finished)
+        counts = Counter(self._n_ended)
         counts.update(trial.state for trial in self.unfinished.values() if not trial.is_reserved)
         return {state: counts[state] for state in _STATES}
 
@@ -275,8 +289,7 @@ class History:
         """Return the number and the value of the best trial, or ``None`` if there is none to name.
 
         Completed trials that meet the constraints count. With repeats a config counts by the mean of its completed
-        trials, once none of its repeats is unfinished, and the first of them stands for it. Ties go to the lower
-        number.
+        trials, once all its repeats have ended, and the first of them stands for it. Ties go to the lower number.
         """
         if len(self.problem.objectives) != 1:
             return None
@@ -285,16 +298,23 @@ class History:
         means = self.means()
         return means[0] if means else None
 
+    def reaches(self, target: float) -> bool:
+        """Tell whether a completed trial that meets the constraints has a first objective as good as *target*."""
+        return self._best is not None and self._best[0] <= self.problem.objectives[0].sign * target
+
     def means(self) -> list[tuple[int, float]]:
         """Return (number of its first repeat, mean value) of each config whose repeats have all ended, best first."""
         sign = self.problem.objectives[0].sign
-        open_groups = {trial.group for trial in self.unfinished.values()}
+        # By number, not by the trial's group: a number that is only reserved has none yet.
+        open_groups = {number // self.repeats for number in self.unfinished}
+        n_handed_out = self.n_numbers // self.repeats  # groups whose numbers have all been handed out
         groups: dict[int, list[Finished]] = {}
         for row in self.finished:
-            if row.group not in open_groups and self._counts(row):
+            if row.group < n_handed_out and row.group not in open_groups and self._counts(row):
                 groups.setdefault(row.group, []).append(row)
         means = [
-            (min(row.number for row in rows), float(np.mean([row.values[0] for row in rows])))
+            # Divided first: the sum of what is finite may not be.
+            (min(row.number for row in rows), math.fsum(row.values[0] / len(rows) for row in rows))
             for rows in groups.values()
         ]
         return sorted(means, key=lambda item: (sign * item[1], item[0]))

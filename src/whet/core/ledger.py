@@ -8,6 +8,7 @@ from whet.core.events import Draft, Event
 from whet.core.history import History
 from whet.core.owner import this_process
 from whet.core.protocols import Appended, Store, StudyRecord
+from whet.errors import StateError
 
 
 class Ledger:
@@ -44,12 +45,35 @@ class Ledger:
             self.history = self.history.extended(events)
         return events
 
-    def preview(self, drafts: Sequence[Draft]) -> History:
-        """Return the history as it will be once *drafts* are written, if nobody else writes before."""
-        if not drafts:
-            return self.history
-        seq = self.history.seq
-        return self.history.extended(
-            Event(seq + i, draft.kind, draft.trial, 0, draft.time or 0.0, draft.payload)
-            for i, draft in enumerate(drafts, start=1)
-        )
+    def preview(self, drafts: Sequence[Draft], known: History | None = None) -> History:
+        """Return *known* (by default the history) as it will be with *drafts* written, if nobody writes before.
+
+        Drafts that the store will refuse, as their attempt is no longer the current one, are left out.
+        """
+        history = self.history if known is None else known
+        current = [draft for draft in drafts if not _is_stale(draft, history)]
+        return history.extended(_events(current, history)) if current else history
+
+    def possible(self, drafts: Sequence[Draft]) -> list[Draft]:
+        """Return those of *drafts* that the history allows, one after the other: others may have been faster."""
+        history = self.history
+        kept: list[Draft] = []
+        for draft in drafts:
+            try:
+                history = self.preview([draft], history)
+            except StateError:
+                continue
+            kept.append(draft)
+        return kept
+
+
+def _is_stale(draft: Draft, history: History) -> bool:
+    trial = None if draft.trial is None else history.unfinished.get(draft.trial)
+    return draft.token is not None and (trial is None or trial.token != draft.token)
+
+
+def _events(drafts: Sequence[Draft], history: History) -> list[Event]:
+    return [
+        Event(seq, draft.kind, draft.trial, 0, draft.time or 0.0, draft.payload)
+        for seq, draft in enumerate(drafts, start=history.seq + 1)
+    ]

@@ -23,15 +23,15 @@ def is_gone(owner: str | None) -> bool:
     if owner is None:
         return True
     host, _, rest = owner.rpartition(":")[0].rpartition(":")
-    if not host or not rest.isdigit() or host != socket.gethostname():
+    if not host or not rest.isdecimal() or host != socket.gethostname():
         return False
     pid = int(rest)
     if pid == os.getpid():
         return owner != this_process()
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return True
     except PermissionError:
-        return False
+        pass  # another user's
     return False

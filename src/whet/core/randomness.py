@@ -6,13 +6,28 @@ import secrets
 
 import numpy as np
 
-_MAX_SEED = 2**32
+from whet.errors import UsageError
+
+_FRESH_SEEDS = 2**32
+_SEEDS = 2**64
 _CONFIG, _REPLICATE = 0, 1  # what a generator is for; part of its key, so the two never share a stream
 
 
 def fresh_seed() -> int:
     """Return a seed for a study whose user gave none; small enough to retype."""
-    return secrets.randbelow(_MAX_SEED)
+    return secrets.randbelow(_FRESH_SEEDS)
+
+
+def checked_seed(seed: object) -> int:
+    """Return *seed* as an int.
+
+    Raises:
+        UsageError: it is no whole number from 0 up to 2^64 - 1.
+    """
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and 0 <= seed < _SEEDS:
+        return int(seed)
+    shown = repr(seed) if not isinstance(seed, int) or -_SEEDS < seed < _SEEDS else f"one of {seed.bit_length()} bits"
+    raise UsageError(f"a seed is a whole number from 0 to 2^64 - 1, got {shown}; leave it out to have one drawn")
 
 
 def config_rng(seed: int, number: int) -> np.random.Generator:

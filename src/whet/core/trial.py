@@ -114,7 +114,7 @@ class Trial:
         owner: the process that reserved the number or runs the attempt.
         budget: how far along the fidelity the trial may go.
         curve: its reports; those of the current attempt only.
-        values: every metric seen, objectives first.
+        values: every metric seen, objectives first; those of the last attempt only.
         cause, message, exit_code: of its failure, or of the last attempt that was requeued.
         retries: how often each cause has used up a retry.
         asked_at, started_at, ended_at: seconds since the epoch, UTC; of the last attempt.
@@ -212,6 +212,7 @@ def _changes(trial: Trial, event: Event) -> dict[str, Any]:
                 "started_at": event.time,
                 "ended_at": None,
                 "curve": Curve(),
+                "values": {},
             }
         case Kind.REPORTED:
             return {"curve": trial.curve.extended(payload["rows"])}

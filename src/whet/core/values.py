@@ -12,7 +12,7 @@ from whet.core.problem import Objective, Problem
 from whet.core.trial import Cause
 from whet.errors import UsageError
 
-_MAX_ROWS = 1_000  # of a curve that are logged one by one; beyond, every second one, then every fourth, …
+_MAX_ROWS = 1_000  # of a curve that are logged one by one; then as many of every second one, of every fourth, …
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Tally:
         if not any(name in metrics for name in self._metrics):
             return None
         self._n_rows += 1
-        stride = 1 << max(0, (self._n_rows - 1) // _MAX_ROWS)
+        stride = 1 << (((self._n_rows - 1) // _MAX_ROWS + 1).bit_length() - 1)
         if self._n_rows % stride:
             return None
         return [step, *(metrics.get(name) for name in self._metrics)]

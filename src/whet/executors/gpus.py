@@ -112,13 +112,11 @@ class Gpus:
 
 def _too_few(devices: Sequence[str], amount: Fraction, n_holders: int, room: int) -> str:
     have = f"{len(devices)} visible ({', '.join(devices)})" if devices else "none visible"
-    wanted = f"{n_holders} at a time with {float(amount):g} GPU each"
+    wanted = f"{n_holders} trials at a time" if n_holders > 1 else "a trial"
+    problem = f"{wanted} with {float(amount):g} GPUs each cannot run, GPUs: {have}"
     if room:
-        return f"trials: {wanted} do not fit on the GPUs, {have}: use --workers {room} or fewer GPUs per trial"
-    return (
-        f"trials: {wanted} cannot run, GPUs: {have}. "
-        "whet looks at CUDA_VISIBLE_DEVICES, and else asks `nvidia-smi -L`; ask for fewer, or leave --gpus out"
-    )
+        return f"{problem}; use --workers {room}, or fewer GPUs per trial"
+    return f"{problem}. whet looks at CUDA_VISIBLE_DEVICES, and else asks `nvidia-smi -L`; ask for fewer, or none"
 
 
 class GpuExecutor:

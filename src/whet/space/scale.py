@@ -11,7 +11,6 @@ is the centre of its cell, ``(k + 1/2) / n``.
 from __future__ import annotations
 
 import math
-import sys
 from decimal import Context, Decimal
 
 import numpy as np
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 
 # Beside the user's own decimal context, and wide enough for an index of 2^40 times a step of 17 digits.
 _DECIMAL = Context(prec=60, traps=[])
-_LOG_MAX = math.log(sys.float_info.max)
 
 ON_GRID = 1e-9  # how far from a multiple of its step, in steps, a float still counts as that multiple
 TAIL = 2.0**-53  # quantiles nearer than this to 0 and 1 run off to infinity; 8.2 standard deviations of a normal
@@ -43,7 +41,7 @@ def log_ratios(offsets: NDArray[np.float64], base: float) -> NDArray[np.float64]
 
 def log_offset(ratio: float, base: float) -> float:
     """Return the offset whose :func:`log_ratio` is *ratio*."""
-    return base * math.expm1(ratio) if ratio <= 1 else math.exp(min(math.log(base) + ratio, _LOG_MAX)) - base
+    return base * math.expm1(ratio) if ratio <= 1 else math.exp(math.log(base) + ratio) - base
 
 
 def _cells(n: int, low: float, step: float) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from sqlite3 import Cursor
@@ -149,7 +150,9 @@ class SqlStore:
             return
         events = zip(batch.events, batch.texts, strict=True)
         cursor.executemany(SQL.add_event, [rows.event_row(study, event, text) for event, text in events])
-        cursor.executemany(SQL.put_trial, rows.trial_rows(study, batch, self._problem(cursor, study)))
+        trials = rows.trial_rows(study, batch, self._problem(cursor, study))
+        cursor.executemany(SQL.add_trial, [row for row in trials if batch.before[row["number"]] is None])
+        cursor.executemany(SQL.put_trial, [row for row in trials if batch.before[row["number"]] is not None])
         cursor.executemany(SQL.put_curve, rows.curve_rows(study, batch))
         cursor.execute(SQL.set_progress, {"study_id": study, **rows.progress_row(batch.progress)})
         if batch.amendments:
@@ -179,14 +182,15 @@ class SqlStore:
                 cursor, SQL.finished, lambda row: (row[0], rows.finished_of(row, metrics, curves)), study
             )
         finished.sort(key=itemgetter(0))
-        return History.restore(
-            settings,
+        restore = partial(
+            History.restore,
             seq=progress.seq,
             n_numbers=progress.n_numbers,
             unfinished={trial.number: trial for trial in unfinished},
             finished=[row for _, row in finished],
             pending_commands=progress.commands,
         )
+        return self._decoded(restore, settings)
 
     def trials(
         self,
@@ -241,7 +245,8 @@ class SqlStore:
     def _problem(self, cursor: Cursor, study: int) -> Problem:
         """Return the study's problem, which never changes."""
         if study not in self._problems:
-            self._problems[study] = self._decoded(Problem.from_json, self._settings(cursor, study)["problem"])
+            settings = self._settings(cursor, study)
+            self._problems[study] = self._decoded(lambda: Problem.from_json(settings["problem"]))
         return self._problems[study]
 
     def _one(self, cursor: Cursor, query: str, study: int) -> Sequence[Any]:

@@ -174,7 +174,7 @@ class SqliteFile:
         """See that the file is ours, making the tables in a new one."""
         if self._pragma("page_count") == 0 and not self.read_only:
             with self._write_lock.held():
-                if self._pragma("page_count") == 0:
+                if self._pragma("page_count") == 0 and size(self.path) == 0:  # SQLite takes a single byte for none
                     self._create()
         if self._pragma("application_id") != schema.APPLICATION_ID:
             raise StoreDamaged(
@@ -204,6 +204,8 @@ class SqliteFile:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Cursor]:
         connection = self._open_connection()
+        if connection.in_transaction:  # one that could not be rolled back when the disk failed
+            connection.rollback()
         cursor = connection.cursor()
         cursor.execute(begin)
         try:

@@ -45,6 +45,7 @@ class Statements:
         self.add_event = compiled(insert(event))
         self.events = compiled(_limited(_events().where(event.c.seq > bindparam("after"))))
         # trials
+        self.add_trial = compiled(insert(trial))
         self.put_trial = compiled(upsert(trial))
         self.put_curve = compiled(upsert(curve))
         self.trial = compiled(_trials().where(trial.c.number == bindparam("number")))

@@ -1,0 +1,144 @@
+"""Filling free slots: with trials that wait, then with new ones, whose numbers are reserved ahead."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotDoneYet
+from threading import Thread
+from typing import TypeVar
+
+from whet.core.asking import ask_drafts, start_draft, waiting_numbers
+from whet.core.events import Draft, Kind
+from whet.core.history import History
+from whet.core.protocols import New, Resume, Sampler, Scheduler
+from whet.errors import SearchExhausted
+from whet.stopping import limits_of
+
+_PATIENCE_S = 0.05  # a suggestion that is there by then goes into the same transaction
+
+_T = TypeVar("_T")
+
+
+class Filling:
+    """Chooses what free slots do next.
+
+    Args:
+        sampler: fills the configs, in a thread of its own.
+        scheduler: says what the slots are for.
+        slots: how many there are; as many numbers are reserved ahead.
+
+    Attributes:
+        is_exhausted: nothing new is left to ask, until someone changes the limits.
+    """
+
+    def __init__(self, sampler: Sampler, scheduler: Scheduler, slots: int) -> None:
+        self._sampler, self._scheduler, self._slots = sampler, scheduler, slots
+        self._numbers: list[int] = []  # reserved and not asked yet
+        self._suggesting: Future[list[Draft]] | None = None
+        self.is_exhausted = False
+
+    @property
+    def is_suggesting(self) -> bool:
+        """Tell whether a suggestion is on its way."""
+        return self._suggesting is not None
+
+    def add(self, numbers: Iterable[int]) -> None:
+        """Take in numbers that were reserved."""
+        self._numbers = sorted({*self._numbers, *numbers})
+
+    def may_ask(self, history: History) -> bool:
+        """Tell whether there may be something new to ask."""
+        return not self.is_exhausted and (bool(self._usable(history)) or self._n_more(history) > 0)
+
+    def n_to_reserve(self, history: History) -> int:
+        """Return how many numbers to reserve, so that there is one for each slot as long as the limit allows."""
+        if self.is_exhausted:
+            return 0
+        return max(0, min(self._slots - len(self._numbers), self._n_more(history)))
+
+    def _n_more(self, history: History) -> int:
+        """Return how many more numbers the limit allows, beyond those reserved; negative if it has been lowered."""
+        n_trials = limits_of(history).n_trials
+        if n_trials is None:
+            return self._slots
+        n_released = sum(trial.is_reserved and trial.owner is None for trial in history.unfinished.values())
+        return n_trials * history.repeats - history.n_numbers + n_released
+
+    def _usable(self, history: History) -> list[int]:
+        """Return those of the numbers reserved that the limit still allows to ask."""
+        return self._numbers[: max(0, len(self._numbers) + min(0, self._n_more(history)))]
+
+    def drafts(self, known: History, n_free: int) -> list[Draft]:
+        """Return drafts that ask for and start as many trials as there are free slots.
+
+        Raises:
+            WhetError: the sampler or the scheduler cannot go on.
+        """
+        numbers = waiting_numbers(known)[:n_free] if n_free else []
+        drafts: list[Draft] = []
+        if len(numbers) < n_free:
+            drafts = self._ask(known, n_free - len(numbers))
+            asked = [draft.trial for draft in drafts if draft.kind is Kind.ASKED and draft.trial is not None]
+            numbers += asked[: n_free - len(numbers)]
+        return drafts + [start_draft(number, now=time.time) for number in numbers]
+
+    def _ask(self, known: History, n: int) -> list[Draft]:
+        """Return drafts for up to *n* new or resumed trials, as far as they are decided in time."""
+        drafts: list[Draft] = []
+        if self._suggesting is None:
+            numbers = self._usable(known)[:n]
+            if not numbers:
+                return []
+            try:
+                assigned = self._scheduler.assign(known, len(numbers))
+            except SearchExhausted:
+                self.is_exhausted = True
+                return []
+            drafts = [
+                Draft(Kind.RESUMED, a.number, {"budget": a.budget}, time=time.time())
+                for a in assigned
+                if isinstance(a, Resume)
+            ]
+            new = [a for a in assigned if isinstance(a, New)]
+            if not new:
+                return drafts
+            self._suggesting = _in_background(
+                lambda: ask_drafts(known, self._sampler, numbers[: len(new)], new, now=time.time)
+            )
+        return drafts + self._suggested(self._suggesting)
+
+    def _suggested(self, suggesting: Future[list[Draft]]) -> list[Draft]:
+        try:
+            drafts = suggesting.result(_PATIENCE_S)
+        except NotDoneYet:
+            if not suggesting.done():
+                return []
+            raise  # the sampler's own
+        finally:
+            if suggesting.done():
+                self._suggesting = None
+        done = {draft.trial for draft in drafts}
+        self._numbers = [number for number in self._numbers if number not in done]
+        self.is_exhausted |= any(draft.kind is Kind.RELEASED for draft in drafts)
+        return drafts
+
+    def release_drafts(self) -> list[Draft]:
+        """Return drafts that give back every number that was not used; a suggestion on its way is dropped."""
+        numbers, self._numbers = self._numbers, []
+        return [Draft(Kind.RELEASED, number, time=time.time()) for number in numbers]
+
+
+def _in_background(work: Callable[[], _T]) -> Future[_T]:
+    """Begin *work* in a thread that nobody waits for at the end: a search can be ended while a config is chosen."""
+    future: Future[_T] = Future()
+
+    def do() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=do, name="whet-suggest", daemon=True).start()
+    return future
