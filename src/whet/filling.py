@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotDoneYet
+from concurrent.futures import Future, wait
 from threading import Thread
 from typing import TypeVar
 
@@ -110,15 +109,10 @@ class Filling:
         return drafts + self._suggested(self._suggesting)
 
     def _suggested(self, suggesting: Future[list[Draft]]) -> list[Draft]:
-        try:
-            drafts = suggesting.result(_PATIENCE_S)
-        except NotDoneYet:
-            if not suggesting.done():
-                return []
-            raise  # the sampler's own
-        finally:
-            if suggesting.done():
-                self._suggesting = None
+        if not wait([suggesting], _PATIENCE_S).done:
+            return []
+        self._suggesting = None
+        drafts = suggesting.result()
         done = {draft.trial for draft in drafts}
         self._numbers = [number for number in self._numbers if number not in done]
         self.is_exhausted |= any(draft.kind is Kind.RELEASED for draft in drafts)

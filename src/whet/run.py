@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotDoneYet
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from functools import partial
+from typing import Any, Literal, Protocol, TypeVar
 
 from whet.attempts import Attempts
-from whet.core.asking import ask_drafts, start_draft, waiting_numbers
-from whet.core.events import Draft, Kind
+from whet.core.asking import release_drafts, waiting_numbers
+from whet.core.events import Draft, Event, Kind
 from whet.core.history import History
-from whet.core.owner import is_gone, this_process
-from whet.core.protocols import Appended, Ended, Executor, Launch, New, Reported, Resume
+from whet.core.owner import is_gone
+from whet.core.protocols import Ended, Executor, Happening, Launch, Reported
 from whet.core.randomness import replicate_seed
-from whet.core.trial import State, Trial
-from whet.errors import ExecutorError, SearchExhausted, StoreBusy, StoreFull
+from whet.core.trial import Trial
+from whet.errors import ExecutorError, StateError, StoreBusy, StoreFull, UsageError, WhetError
+from whet.filling import Filling
 from whet.interrupts import Interrupts
-from whet.stopping import Limits, reason_to_end
+from whet.stopping import Limits, limits_of, reason_to_end
 from whet.study import Study
 
 How = Literal["interrupt", "terminate", "kill"]
@@ -32,7 +32,6 @@ Reason = Literal["done", "timeout", "target", "failures", "stopped", "interrupte
 
 _POLL_S = 0.1
 _POLL_WHILE_SUGGESTING_S = 0.01
-_SUGGESTION_PATIENCE_S = 0.05  # a suggestion that is there by then goes into the same transaction
 _COMMANDS_EVERY_S = 0.5
 _STORE_PATIENCE_S = 60.0
 _BY_SIGNAL: Mapping[int, tuple[Reason, How]] = {
@@ -40,6 +39,8 @@ _BY_SIGNAL: Mapping[int, tuple[Reason, How]] = {
     signal.SIGTERM: ("terminated", "terminate"),
     signal.SIGHUP: ("hangup", "terminate"),
 }
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def run(study: Study, executor: Executor, observer: Observer, *, is_only_runner:
     the executor.
 
     Args:
-        study: to run.
+        study: to run; no other thread may use it meanwhile.
         executor: starts the attempts.
         observer: is told what happens.
         is_only_runner: nobody but who holds the study starts attempts of it, so that all that are in progress are left
@@ -86,96 +87,103 @@ def run(study: Study, executor: Executor, observer: Observer, *, is_only_runner:
         StoreError: the store cannot be written, and could not for a minute.
         StudyNotFound: somebody has deleted the study.
     """
-    with Interrupts() as interrupts, ThreadPoolExecutor(1, "whet-suggest") as helper:
-        return _Loop(study, executor, observer, interrupts, helper).run(is_only_runner=is_only_runner)
+    with Interrupts() as interrupts:
+        return _Loop(study, executor, observer, interrupts).run(is_only_runner=is_only_runner)
 
 
 class _Loop:
-    def __init__(
-        self,
-        study: Study,
-        executor: Executor,
-        observer: Observer,
-        interrupts: Interrupts,
-        helper: ThreadPoolExecutor,
-    ) -> None:
+    def __init__(self, study: Study, executor: Executor, observer: Observer, interrupts: Interrupts) -> None:
         self._study, self._ledger = study, study.ledger
-        self._executor, self._observer = executor, observer
-        self._interrupts, self._helper = interrupts, helper
+        self._executor, self._observer, self._interrupts = executor, observer, interrupts
         self._attempts = Attempts(self._ledger, study.scheduler)
         self._live = self._attempts.live
-        self._numbers: list[int] = []  # reserved and not asked yet
-        self._suggesting: Future[list[Draft]] | None = None
-        self._is_exhausted = False
+        self._filling = Filling(study.sampler, study.scheduler, executor.slots)
         self._is_settled = False  # the last tick changed nothing
         self._ending: Outcome | None = None
         self._stops: list[tuple[str, How]] = []  # to be carried out after the commit
-        self._began = time.monotonic()
-        self._looked_at_commands = self._began
-        self._n_before = self._ledger.history.n_finished
+        self._not_started: list[Happening] = []  # the ends of attempts that could not be started
+        self._before = self._ledger.history
+        self._began = self._looked_at_commands = time.monotonic()
 
     def run(self, *, is_only_runner: bool) -> Outcome:
         self._commit(self._adopt(is_only_runner=is_only_runner))
-        try:
-            while self._is_busy():
-                self._tick()
-        finally:
-            if self._suggesting is not None:
-                self._suggesting.cancel()
-        self._commit([Draft(Kind.RELEASED, number, time=time.time()) for number in self._numbers])
+        while self._is_busy():
+            self._tick()
+        self._commit(self._filling.release_drafts())
         return self._ending or Outcome("done")
 
     def _is_busy(self) -> bool:
-        if self._live:
-            return True
-        return self._ending is None and (bool(waiting_numbers(self._ledger.history)) or self._may_ask())
+        if self._live or self._ending is not None:
+            return bool(self._live)
+        if not self._has_work():
+            self._catch_up()  # who asked for more at the last moment is heard
+        return self._has_work()
+
+    def _has_work(self) -> bool:
+        history = self._ledger.history
+        return bool(history.pending_commands or waiting_numbers(history)) or self._filling.may_ask(history)
 
     def _tick(self) -> None:
         happenings = self._executor.poll(self._poll_s())
+        if time.monotonic() - self._looked_at_commands >= _COMMANDS_EVERY_S:
+            self._catch_up()
+        drafts, known = self._hear([*self._not_started, *happenings])
+        # Signals and commands come after what has ended by itself: that was not asked to.
         self._heed_signals()
-        drafts = self._obey_commands()
-        reports, unwanted = self._attempts.reports([h for h in happenings if isinstance(h, Reported)])
-        self._stops += [(token, "terminate") for token in unwanted]
-        drafts += reports
-        drafts += self._attempts.endings([h for h in happenings if isinstance(h, Ended)])
-        known = self._ledger.preview(drafts)
+        commands = self._obey_commands(known)
+        drafts, known = drafts + commands, self._ledger.preview(commands, known)
         self._heed_limits(known)
         if self._ending is None:
             drafts += self._fill(known)
-        reserve = self._n_to_reserve() if self._ending is None else 0
+        reserve = self._filling.n_to_reserve(self._ledger.history) if self._ending is None else 0
         self._is_settled = not drafts and not reserve
         if not self._is_settled:
-            appended = self._commit(drafts, reserve)
-            self._numbers = sorted({*self._numbers, *appended.numbers})
-            self._act(appended)
+            self._commit(drafts, reserve)
         for token, how in self._stops:
             self._executor.stop(token, how)
         self._stops.clear()
         self._observer.tick(self._ledger.history)
 
     def _poll_s(self) -> float:
-        if self._suggesting is not None:
+        if self._filling.is_suggesting:
             return _POLL_WHILE_SUGGESTING_S
         has_work = self._ending is None and len(self._live) < self._executor.slots
         return 0.0 if has_work and not self._is_settled else _POLL_S
 
+    def _hear(self, happenings: Sequence[Happening]) -> tuple[list[Draft], History]:
+        """Return drafts of what attempts say, and what is known with them."""
+        self._not_started = []
+        for token, live in self._attempts.disowned().items():
+            self._stops.append((token, "kill"))
+            self._observer.notice(f"trial {live.number} was taken over by another process; its attempt here ends")
+        drafts, known, unwanted = self._attempts.reports([h for h in happenings if isinstance(h, Reported)])
+        self._stops += [(token, "terminate") for token in unwanted]
+        endings = self._attempts.endings([h for h in happenings if isinstance(h, Ended)])
+        return drafts + endings, self._ledger.preview(endings, known)
+
+    def _fill(self, known: History) -> list[Draft]:
+        try:
+            return self._filling.drafts(known, self._executor.slots - len(self._live))
+        except WhetError as error:
+            self._end_run(Outcome("broken", str(error)), "terminate", "no config could be chosen for another trial")
+            return []
+
     # ---- before the first tick
     def _adopt(self, *, is_only_runner: bool) -> list[Draft]:
         """Return drafts that tidy up after processes that are gone: their claims, their attempts, their commands."""
-        drafts = []
-        history = self._ledger.history
-        now = time.time()
-        for trial in history.unfinished.values():
+
+        def is_left(owner: str) -> bool:
             # A process id may be another process's by now, and a container's host name another one's.
-            if trial.owner is None or not (is_only_runner or is_gone(trial.owner)):
-                continue
-            if trial.is_reserved:
-                drafts.append(Draft(Kind.RELEASED, trial.number, time=now))
-            elif trial.state is State.RUNNING:
-                reason = "the process that ran it is gone"
-                drafts.append(Draft(Kind.REQUEUED, trial.number, {"reason": reason, "counts": False}, time=now))
-        for seq, payload in history.pending_commands.items():
-            if payload.get("command") == "stop":
+            return is_only_runner or is_gone(owner)
+
+        history = self._ledger.history
+        drafts = release_drafts(history, is_left, now=time.time)
+        for trial in history.running:
+            if trial.owner is not None and is_left(trial.owner):
+                payload = {"reason": "the process that ran it is gone", "counts": False}
+                drafts.append(Draft(Kind.REQUEUED, trial.number, payload, trial.token, time.time()))
+        for seq, command in history.pending_commands.items():
+            if command.get("command") == "stop":
                 drafts.append(_outcome(seq, "nobody was running the study"))
         return drafts
 
@@ -194,8 +202,7 @@ class _Loop:
     def _heed_limits(self, known: History) -> None:
         if self._ending is not None:
             return
-        limits = Limits(**known.settings.get("limits", {}))
-        reason = reason_to_end(limits, known, time.monotonic() - self._began, self._n_before)
+        reason = reason_to_end(limits_of(known), known, time.monotonic() - self._began, self._before)
         if reason is not None:
             self._end_run(Outcome(reason), "terminate", f"the run ended: {reason}")
 
@@ -204,111 +211,78 @@ class _Loop:
         self._ending = outcome
         for token, live in self._live.items():
             if live.intent is None:
-                live.intent, live.reason = Kind.REQUEUED, reason
+                live.intent, live.reason = Kind.REQUEUED, live.reason or reason
             self._stops.append((token, how))
 
     # ---- what others ask for
-    def _obey_commands(self) -> list[Draft]:
-        now = time.monotonic()
-        if now - self._looked_at_commands >= _COMMANDS_EVERY_S:
-            self._looked_at_commands = now
-            self._ledger.catch_up()
+    def _catch_up(self) -> None:
+        self._looked_at_commands = time.monotonic()
+        self._show(self._patiently(self._ledger.catch_up))
+
+    def _obey_commands(self, known: History) -> list[Draft]:
         drafts: list[Draft] = []
-        for seq, payload in self._ledger.history.pending_commands.items():
-            drafts += self._obey(payload)
-            drafts.append(_outcome(seq, "done"))
+        for seq, command in known.pending_commands.items():
+            obeyed, outcome = self._obey(command, self._ledger.preview(drafts, known))
+            drafts += [*obeyed, _outcome(seq, outcome)]
         return drafts
 
-    def _obey(self, payload: Mapping[str, Any]) -> list[Draft]:
-        match payload.get("command"):
-            case "stop":
+    def _obey(self, command: Mapping[str, Any], known: History) -> tuple[list[Draft], str]:
+        """Return the drafts that carry out *command*, and what became of it."""
+        match command:
+            case {"command": "stop"}:
                 if self._ending is None:
                     self._end_run(Outcome("stopped"), "terminate", "stopped")
-            case "cancel":
-                return self._cancel(payload["trial"])
-            case "amend":
-                self._is_exhausted = False
-                return [Draft(Kind.AMENDED, None, {"settings": payload["settings"]})]
-        return []
+                return [], "done"
+            case {"command": "cancel", "trial": int(number)}:
+                return self._cancel(number, known), "done"
+            case {"command": "amend", "settings": {"limits": dict(limits), **others}} if not others:
+                try:
+                    Limits(**limits)
+                except (TypeError, UsageError) as error:
+                    return [], f"refused: {error}"
+                self._filling.is_exhausted = False
+                return [Draft(Kind.AMENDED, None, {"settings": {"limits": limits}}, time=time.time())], "done"
+        return [], "refused: a running study can be stopped, its trials cancelled and its limits amended"
 
-    def _cancel(self, number: int) -> list[Draft]:
+    def _cancel(self, number: int, known: History) -> list[Draft]:
         for token, live in self._live.items():
-            if live.number == number:
+            if live.number == number and live.is_current:
                 live.intent = Kind.CANCELLED
                 self._stops.append((token, "terminate"))
-        return cancel_drafts(self._ledger.history, number)
-
-    # ---- filling free slots
-    def _fill(self, known: History) -> list[Draft]:
-        """Return drafts that ask for and start as many trials as there are free slots."""
-        n_free = self._executor.slots - len(self._live)
-        numbers = waiting_numbers(known)[:n_free] if n_free else []
-        drafts: list[Draft] = []
-        if len(numbers) < n_free:
-            drafts = self._ask(known, n_free - len(numbers))
-            asked = [draft.trial for draft in drafts if draft.kind is Kind.ASKED and draft.trial is not None]
-            numbers += asked[: n_free - len(numbers)]
-        return drafts + [start_draft(number, now=time.time) for number in numbers]
-
-    def _ask(self, known: History, n: int) -> list[Draft]:
-        """Return drafts for up to *n* new or resumed trials, as far as they are decided in time."""
-        drafts: list[Draft] = []
-        if self._suggesting is None:
-            if not self._numbers:
                 return []
-            try:
-                assigned = self._study.scheduler.assign(known, min(n, len(self._numbers)))
-            except SearchExhausted:
-                self._is_exhausted = True
-                return []
-            drafts = [
-                Draft(Kind.RESUMED, a.number, {"budget": a.budget}, time=time.time())
-                for a in assigned
-                if isinstance(a, Resume)
-            ]
-            new = [a for a in assigned if isinstance(a, New)]
-            if not new:
-                return drafts
-            self._suggesting = self._helper.submit(
-                ask_drafts, known, self._study.sampler, self._numbers[: len(new)], new, now=time.time
-            )
-        try:
-            asked = self._suggesting.result(_SUGGESTION_PATIENCE_S)
-        except NotDoneYet:
-            return drafts
-        self._suggesting = None
-        done = {draft.trial for draft in asked}
-        self._numbers = [number for number in self._numbers if number not in done]
-        self._is_exhausted |= any(draft.kind is Kind.RELEASED for draft in asked)
-        return drafts + asked
-
-    def _may_ask(self) -> bool:
-        return not self._is_exhausted and (bool(self._numbers) or self._n_to_reserve() > 0)
-
-    def _n_to_reserve(self) -> int:
-        """Return how many numbers to reserve, so that there is one for each slot as long as the limit allows."""
-        if self._is_exhausted:
-            return 0
-        history = self._ledger.history
-        n_wanted = self._executor.slots - len(self._numbers)
-        n_trials = Limits(**history.settings.get("limits", {})).n_trials
-        if n_trials is None:
-            return max(0, n_wanted)
-        n_released = sum(trial.is_reserved and trial.owner is None for trial in history.unfinished.values())
-        return max(0, min(n_wanted, n_trials * history.repeats - history.n_numbers + n_released))
+        return cancel_drafts(known, number)
 
     # ---- writing and acting
-    def _commit(self, drafts: Sequence[Draft], reserve: int = 0) -> Appended:
-        """Write *drafts*; wait for a store that is full or busy, so that a person can make room.
+    def _commit(self, drafts: Sequence[Draft], reserve: int = 0) -> None:
+        """Write *drafts*, then act on them; what other processes have made impossible meanwhile is left out."""
+        while True:
+            try:
+                appended = self._patiently(partial(self._ledger.commit, drafts, reserve=reserve))
+                break
+            except StateError:
+                news = self._patiently(self._ledger.catch_up)
+                self._show(news)
+                possible = self._ledger.possible(drafts)
+                if not news and len(possible) == len(drafts):
+                    raise
+                drafts = possible
+        self._filling.add(appended.numbers)
+        self._show(appended.events)
+        for draft in drafts:
+            if draft.kind is Kind.STARTED and draft.trial is not None:
+                self._start(self._ledger.history.unfinished[draft.trial], draft.payload["token"])
+
+    def _patiently(self, work: Callable[[], _T]) -> _T:
+        """Do *work* with the store; wait for one that is full or busy, so that a person can make room.
 
         Raises:
-            StoreError: the store could not be written for a minute, or someone asked to end the run meanwhile.
+            StoreError: it was not possible for a minute, or someone asked to end the run meanwhile.
         """
         deadline = time.monotonic() + _STORE_PATIENCE_S
         was_told = False
         while True:
             try:
-                return self._ledger.commit(drafts, reserve=reserve)
+                return work()
             except (StoreFull, StoreBusy) as error:
                 if time.monotonic() > deadline or self._interrupts.take():
                     raise
@@ -317,43 +291,41 @@ class _Loop:
                     was_told = True
                 time.sleep(_COMMANDS_EVERY_S)
 
-    def _act(self, appended: Appended) -> None:
-        """Start what the log says has started, and tell the observer what has happened."""
+    def _show(self, events: Sequence[Event]) -> None:
+        """Tell the observer what *events*, which were folded last, have come to."""
         history = self._ledger.history
-        for draft in appended.refused:
-            if draft.token is not None and self._live.pop(draft.token, None) is not None:
-                self._stops.append((draft.token, "kill"))
-                self._observer.notice(f"trial {draft.trial} was taken over by another process; its attempt here ends")
-        for event in appended.events:
+        for event in events:
             trial = history.unfinished.get(event.trial) if event.trial is not None else None
-            if trial is None:
-                continue
-            if event.kind is Kind.REQUEUED:
+            if trial is not None and event.kind is Kind.REQUEUED:
                 self._observer.requeued(trial, history)
-            elif event.kind is Kind.STARTED and trial.owner == this_process() and trial.token is not None:
-                self._start(trial, trial.token)
-        for trial in history.just_ended:
+        for trial in history.just_ended if events else ():
             self._observer.ended(trial, history)
 
     def _start(self, trial: Trial, token: str) -> None:
+        """Start what the log says has started; where that cannot be, it ends at the next tick."""
         history = self._ledger.history
-        self._attempts.begin(trial, token)
-        self._observer.started(trial, history)
-        seed = replicate_seed(history.seed, trial.replicate)
-        launch = Launch(self._study.name, trial.number, trial.attempt, token, trial.config or {}, seed, trial.budget)
-        try:
-            self._executor.start(launch)
-        except ExecutorError as error:
-            del self._live[token]
-            payload = {"reason": str(error), "counts": False}
-            self._commit([Draft(Kind.REQUEUED, trial.number, payload, token, time.time())])
-            self._end_run(Outcome("broken", str(error)), "terminate", "the executor failed")
+        live = self._attempts.begin(trial, token)
+        if self._ending is None:
+            self._observer.started(trial, history)
+            name, config, seed = self._study.name, trial.config or {}, replicate_seed(history.seed, trial.replicate)
+            launch = Launch(name, trial.number, trial.attempt, token, config, seed, trial.budget)
+            try:
+                self._executor.start(launch)
+                return
+            except ExecutorError as error:
+                live.reason = str(error)
+                self._end_run(Outcome("broken", str(error)), "terminate", "the executor failed")
+        live.intent = Kind.REQUEUED
+        self._not_started.append(Ended(token, None, None, {}, "", 0.0))
 
 
 def cancel_drafts(history: History, number: int) -> list[Draft]:
-    """Return the draft that cancels trial *number* if it only waits; a running one is its executor's to end."""
+    """Return the draft that cancels trial *number*, unless it has ended or is only a number.
+
+    One that another process runs goes on there; what it says is refused from then on.
+    """
     trial = history.unfinished.get(number)
-    if trial is None or trial.state not in (State.WAITING, State.PAUSED):
+    if trial is None or trial.is_reserved:
         return []
     return [Draft(Kind.CANCELLED, number, time=time.time())]
 

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from threading import RLock
 from typing import Any, overload
 
-from whet.core.asking import ask_drafts, start_draft, waiting_numbers
+from whet.core.asking import ask_drafts, release_drafts, start_draft, waiting_numbers
 from whet.core.events import Draft, Kind
 from whet.core.ledger import Ledger
+from whet.core.owner import is_gone
 from whet.core.problem import Constraint, Objective, Problem
 from whet.core.protocols import Decision, New, Resume, Sampler, Scheduler, Store, StudyRecord
-from whet.core.randomness import fresh_seed
+from whet.core.randomness import checked_seed, fresh_seed
 from whet.core.trial import Cause, Trial
 from whet.core.values import Rules, judge
 from whet.errors import NotReady, SearchExhausted, StaleAttempt, StateError, UsageError
-from whet.samplers.names import sampler_named
+from whet.samplers.names import name_of, sampler_named
 from whet.schedulers.fifo import Fifo
 from whet.space.space import Space
 from whet.storage.open import DEFAULT_STORE, open_store
@@ -59,8 +60,8 @@ class Study:
         name: str = "study",
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        if repeats < 1:
-            raise UsageError(f"repeats must be at least 1, got {repeats!r}")
+        if not isinstance(repeats, int) or repeats < 1:
+            raise UsageError(f"repeats must be at least 1, a whole number, got {repeats!r}")
         problem = Problem(
             space if isinstance(space, Space) else Space(space),
             _objectives(objective),
@@ -68,9 +69,9 @@ class Study:
         )
         kept = {
             "problem": problem.to_json(),
-            "seed": fresh_seed() if seed is None else seed,
+            "seed": fresh_seed() if seed is None else checked_seed(seed),
             "repeats": repeats,
-            "sampler": sampler if isinstance(sampler, str) else type(sampler).__name__,
+            "sampler": sampler if isinstance(sampler, str) else name_of(sampler),
             **(settings or {}),
         }
         chosen = sampler_named(sampler) if isinstance(sampler, str) else sampler
@@ -103,17 +104,25 @@ class Study:
             raise UsageError(f"ask(n) needs n of at least 1, got {n!r}")
         with self._lock:
             self.ledger.catch_up()
-            numbers = waiting_numbers(self.ledger.history)[: n or 1]
-            drafts: list[Draft] = []
-            if len(numbers) < (n or 1):
-                drafts = self._ask_more((n or 1) - len(numbers), may_be_none=bool(numbers))
-                numbers += [d.trial for d in drafts if d.trial is not None and d.kind is not Kind.RELEASED]
-            starts = [start_draft(number, now=time.time) for number in numbers]
-            self.ledger.commit([*drafts, *starts], durable=False)
+            numbers: list[int] = []
+            is_exhausted = False
+            while not numbers and not is_exhausted:
+                drafts = self._write(self._drafts_to_ask(n or 1))
+                numbers = [d.trial for d in drafts if d.kind is Kind.STARTED and d.trial is not None]
+                is_exhausted = any(d.kind is Kind.RELEASED for d in drafts)
             if not numbers:
                 raise SearchExhausted
             trials = [self.ledger.history.unfinished[number] for number in numbers]
         return trials if n is not None else trials[0]
+
+    def _drafts_to_ask(self, n: int) -> list[Draft]:
+        """Return drafts that start up to *n* trials: those that wait, then new ones."""
+        numbers = waiting_numbers(self.ledger.history)[:n]
+        drafts: list[Draft] = []
+        if len(numbers) < n:
+            drafts = self._ask_more(n - len(numbers), may_be_none=bool(numbers))
+            numbers += [d.trial for d in drafts if d.trial is not None and d.kind is not Kind.RELEASED]
+        return drafts + [start_draft(number, now=time.time) for number in numbers]
 
     def _ask_more(self, n: int, *, may_be_none: bool) -> list[Draft]:
         """Reserve numbers for what the scheduler assigns; return drafts that give each a config, or release it."""
@@ -123,9 +132,27 @@ class Study:
         new = [a for a in assigned if isinstance(a, New)]
         drafts = [Draft(Kind.RESUMED, a.number, {"budget": a.budget}) for a in assigned if isinstance(a, Resume)]
         if new:
-            reserved = self.ledger.commit([], reserve=len(new), durable=False).numbers
-            drafts += ask_drafts(self.ledger.history, self.sampler, reserved, new, now=time.time)
+            left = release_drafts(self.ledger.history, is_gone, now=time.time)
+            numbers = self.ledger.commit(left, reserve=len(new), durable=False).numbers
+            try:
+                drafts += ask_drafts(self.ledger.history, self.sampler, numbers, new, now=time.time)
+            except BaseException:
+                self._write([Draft(Kind.RELEASED, number) for number in numbers])
+                raise
         return drafts
+
+    def _write(self, drafts: list[Draft]) -> list[Draft]:
+        """Write *drafts* and return them, without those that other processes have made impossible meanwhile."""
+        while True:
+            try:
+                self.ledger.commit(drafts, durable=False)
+                return drafts
+            except StateError:
+                news = self.ledger.catch_up()
+                possible = self.ledger.possible(drafts)
+                if not news and len(possible) == len(drafts):
+                    raise
+                drafts = possible
 
     def report(self, trial: Trial | int, values: Values, *, step: float) -> Decision:
         """Note what *trial* reports at *step* and return what it is to do; where that is to stop, it has stopped.
@@ -137,7 +164,7 @@ class Study:
         metrics = _metrics(values)
         with self._lock:
             running = self._running(trial)
-            row = [step, *(metrics.get(name) for name in self.ledger.history.problem.metrics)]
+            row = [_number("the step", step), *(metrics.get(name) for name in self.ledger.history.problem.metrics)]
             self._say(Draft(Kind.REPORTED, running.number, {"rows": [row]}, running.token))
             decision = self.scheduler.decide(self.ledger.history, running.number)
             if decision is not Decision.CONTINUE:
@@ -157,10 +184,12 @@ class Study:
         with self._lock:
             history = self.ledger.history
             verdict = judge(history.problem, self._rules, _metrics(values))
-            if verdict.cause is not None:
-                return self.fail(trial, cause=verdict.cause.value, message=verdict.message)
             running = self._running(trial)
-            return self._say(Draft(Kind.COMPLETED, running.number, {"values": verdict.values}, running.token))
+            payload: dict[str, Any] = {"values": verdict.values}
+            if verdict.cause is None:
+                return self._say(Draft(Kind.COMPLETED, running.number, payload, running.token))
+            payload |= {"cause": verdict.cause.value, "message": verdict.message}
+            return self._say(Draft(Kind.FAILED, running.number, payload, running.token))
 
     def fail(self, trial: Trial | int, *, cause: str = "error", message: str = "") -> Trial:
         """Note that *trial* has failed, and return it as it ended.
@@ -179,12 +208,14 @@ class Study:
 
     def _running(self, trial: Trial | int) -> Trial:
         """Return the trial as it is known now; a `Trial` given speaks for its own attempt."""
-        if isinstance(trial, Trial):
+        if isinstance(trial, Trial) and trial.token is not None:
             return trial
-        known = self.ledger.history.unfinished.get(trial)
+        self.ledger.catch_up()
+        number = trial.number if isinstance(trial, Trial) else trial
+        known = None if isinstance(trial, Trial) else self.ledger.history.unfinished.get(number)
         if known is None or known.token is None:
-            state = "is not running" if known or trial < self.ledger.history.n_numbers else "does not exist"
-            raise StateError(f"trial {trial} of study {self.name!r} {state}; only a trial that ask() gave can report")
+            state = "is not running" if number < self.ledger.history.n_numbers else "does not exist"
+            raise StateError(f"trial {number} of study {self.name!r} {state}; only a trial that ask() gave can report")
         return known
 
     def _say(self, draft: Draft) -> Trial:
@@ -264,5 +295,12 @@ def _objectives(objective: str | Mapping[str, str] | Sequence[Objective]) -> tup
 def _metrics(values: Values) -> dict[str, float]:
     """Return *values* as a dict of metrics; a bare number is the metric ``value``."""
     if isinstance(values, Mapping):
-        return {name: float(value) for name, value in values.items()}
-    return {_BARE: float(values)}
+        return {str(name): _number(f"the metric {name!r}", value) for name, value in values.items()}
+    return {_BARE: _number("the value", values)}
+
+
+def _number(what: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"{what} must be a number, got {value!r}") from None

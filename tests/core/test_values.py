@@ -65,8 +65,16 @@ def test_a_long_curve_is_thinned_and_its_value_is_not():
     rows = [tally.add(step, {"loss": 1.0 if step == 7_777 else 2.0}) for step in range(10_000)]
     kept = [row for row in rows if row is not None]
     assert rows[:1_000] == kept[:1_000]
-    assert 1_000 < len(kept) < 2_500
+    assert 1_000 < len(kept) < 4_000
     assert tally.values({})["loss"] == 1.0
+
+
+def test_a_thinned_curve_reaches_to_the_end_however_long_it_is():
+    tally = Tally(problem("loss"), Take())
+    steps = [row[0] for step in range(200_000) if (row := tally.add(step, {"loss": 0.0})) is not None]
+    assert len(steps) < 9_000
+    gaps = [later - earlier for earlier, later in zip(steps, [*steps[1:], 200_000], strict=True)]
+    assert max(gaps) <= 256
 
 
 def test_reports_that_say_nothing_of_the_problem_are_no_rows():

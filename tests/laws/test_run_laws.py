@@ -159,7 +159,8 @@ def test_killed_at_any_moment_and_resumed(seed: int, tmp_path: Path) -> None:
     told: list[tuple[int, float]] = []
     n_killed = 0
     while not _is_over(study):
-        slots, after_s = rng.randint(1, 4), rng.uniform(0.005, 0.08)
+        # Longer each time, so that it gets through on a slow machine, too; never before it is killed once.
+        slots, after_s = rng.randint(1, 4), 0.001 + n_killed * rng.uniform(0.0, 0.004)
         was_killed, ended = run_and_die(tmp_path / "law.db", "law", slots, n_killed, after_s=after_s)
         told += ended
         n_killed += was_killed

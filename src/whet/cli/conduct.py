@@ -12,7 +12,7 @@ from whet.cli.console import Console, Style, failure_text
 from whet.cli.describe import json_line
 from whet.cli.launching import Launcher
 from whet.cli.lookup import hint
-from whet.cli.places import study_dir
+from whet.cli.places import RUNNER_LOCK, study_dir
 from whet.cli.progress import Progress
 from whet.cli.script import ScriptRun
 from whet.cli.streams import Stream
@@ -115,6 +115,7 @@ class Conduct:
             metric_pattern=run.metric_pattern,
             grace_s=run.grace_s,
             log_cap_bytes=run.log_cap_bytes,
+            lock_path=self._folder / RUNNER_LOCK,
         )
         try:
             yield executor if self._gpus is None else GpuExecutor(executor, self._gpus)

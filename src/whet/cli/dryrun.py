@@ -30,7 +30,7 @@ def show_commands(prepared: Prepared, name: str) -> int:
     out, err = Stream("stdout"), Stream("stderr")
     for notice in prepared.notices:
         err.line(printable(notice))
-    folder = study_dir(request.store or DEFAULT_STORE, name, Path(run.cwd))
+    folder = study_dir(DEFAULT_STORE if request.store is None else request.store, name, Path(run.cwd))
     n_planned = prepared.plan.n_trials
     n_shown = n_planned
     if request.trials is None and (n_planned is None or n_planned > request.max_trials):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///")
 _URL = re.compile(r"[a-z][a-z0-9+]*://")
+RUNNER_LOCK = "runner.lock"  # in a study's directory: held while processes beside its trials live
 _DEFAULT_FOLDER = ".whet"
 _KEPT = re.compile(rb"[A-Za-z0-9_.-]")
 _LONGEST = 120  # bytes; file systems allow 255, and Python's and the trial's own names come on top

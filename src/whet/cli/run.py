@@ -58,7 +58,7 @@ def _start(prepared: Prepared) -> int:
     gpus = gpus_for(run)
     surroundings = Surroundings.now(run.program, run.arguments, run.python, Path(run.cwd))
     run = replace(run, surroundings=surroundings)
-    store = open_store(request.store or DEFAULT_STORE)
+    store = open_store(DEFAULT_STORE if request.store is None else request.store)
     try:
         study = _created(prepared, run, store)
         head = (
@@ -136,7 +136,7 @@ def _name_if_new(prepared: Prepared) -> str:
     """Return the name that the study would have; makes no store."""
     if prepared.request.name is not None:
         return prepared.request.name
-    where = prepared.request.store or DEFAULT_STORE
+    where = DEFAULT_STORE if prepared.request.store is None else prepared.request.store
     if not Path(where).is_file():
         return f"{prepared.run.program.name}-1"
     store = open_store(where, must_exist=True)

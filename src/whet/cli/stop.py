@@ -16,6 +16,7 @@ import click
 from whet.cli.artifacts import trial_folders
 from whet.cli.describe import state_text, trial_name
 from whet.cli.lookup import find, find_study, folder_of, hint, opened, store_option, trial_numbered
+from whet.cli.places import RUNNER_LOCK
 from whet.cli.render import say
 from whet.cli.standing import as_it_is, is_script, standing_of
 from whet.cli.text import counted, one_line, printable
@@ -139,7 +140,7 @@ def delete_command(name: str, yes: bool, keep_files: bool, store: str | None) ->
         with studies.hold(study.id):
             for number in numbers:
                 _remove(folder / str(number))
-            n_others = _remove_if_empty(folder) if numbers else 0
+            n_others = 0 if is_kept else _remove_if_empty(folder)
         studies.delete(study.id)
     say(f"deleted {what}{files}")
     if n_others:
@@ -172,6 +173,7 @@ def _remove(folder: Path) -> None:
 def _remove_if_empty(folder: Path) -> int:
     """Remove a study's directory, unless it holds something else: return how much."""
     with suppress(OSError):
+        (folder / RUNNER_LOCK).unlink(missing_ok=True)
         folder.rmdir()
         return 0
     with suppress(OSError):

@@ -47,7 +47,7 @@ class Finished:
     def of(cls, trial: Trial, metrics: Sequence[str]) -> Finished:
         """Keep of *trial* what a history keeps."""
         given = (float(trial.values.get(name, _NAN)) for name in metrics)
-        values = tuple(_NAN if value != value else value for value in given)  # one NaN, so that equal rows are equal
+        values = tuple(_NAN if math.isnan(value) else value for value in given)  # one NaN, so that equal rows are equal
         config = trial.config
         return cls(trial.number, trial.state, trial.group, config, values, trial.budget, trial.cause, trial.curve)
 

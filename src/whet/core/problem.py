@@ -20,7 +20,7 @@ _DIRECTIONS: dict[str, Direction] = {
     "maximize": "maximize",
     "maximise": "maximize",
 }
-_CONSTRAINT = re.compile(r"\s*(?P<name>.+?)\s*(?P<relation><=|>=)\s*(?P<bound>[^<>=]+)\s*")
+_CONSTRAINT = re.compile(r"\s*(?P<name>[^<>\s][^<>]*?)\s*(?P<relation><=|>=)\s*(?P<bound>[^<>=]+)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,9 @@ class Constraint:
     bound: float
 
     def __post_init__(self) -> None:
-        """Refuse a bound that nothing can be compared with."""
+        """Refuse what nothing can be compared with."""
+        if self.relation not in ("<=", ">="):
+            raise UsageError(f"constraint on {self.name!r}: expected <= or >=, got {self.relation!r}")
         if not math.isfinite(self.bound):
             raise UsageError(f"constraint on {self.name!r}: the bound must be a finite number, got {self.bound!r}")
 

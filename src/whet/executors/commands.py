@@ -21,6 +21,7 @@ from whet.errors import ExecutorError, UsageError, WhetError
 from whet.executors.metrics import MetricReader
 from whet.executors.processtree import kill_marked
 from whet.executors.slots import CLOSE_S, Slot, start_runner
+from whet.executors.turns import take_turn
 from whet.executors.wire import from_os
 
 TOKEN_VARIABLE = "WHET_TOKEN"  # noqa: S105 - the name of a variable; what it holds is no secret
@@ -82,6 +83,7 @@ class CommandExecutor:
         metric_pattern: str | None = None,
         grace_s: float = 10.0,
         log_cap_bytes: int = 50_000_000,
+        lock_path: Path | None = None,
     ) -> None:
         """Start the processes that will stand beside the trials.
 
@@ -93,10 +95,13 @@ class CommandExecutor:
             metric_pattern: a regular expression for lines that are not read otherwise.
             grace_s: how long a trial that was asked to end may take for it.
             log_cap_bytes: the size above which only the first and the last half of a log are kept.
+            lock_path: a file that is locked as long as a process beside the trials lives. An executor waits for those
+                of an earlier one, whose coordinator was killed and whose trials are being ended, so that no two
+                attempts of a trial ever run at once.
 
         Raises:
             UsageError: a value that makes no sense.
-            ExecutorError: no processes can be started.
+            ExecutorError: no processes can be started, or those of an earlier executor do not end.
         """
         if slots < 1:
             raise UsageError(f"an executor needs at least one slot, got {slots}")
@@ -118,6 +123,7 @@ class CommandExecutor:
         self._happened: deque[Happening] = deque()
         self._is_closed = False
         self._began: dict[str, float] = {}
+        self._lock = None if lock_path is None else take_turn(lock_path, grace_s + CLOSE_S)
         self._connect(slots)
 
     def start(self, launch: Launch) -> None:
@@ -175,6 +181,8 @@ class CommandExecutor:
             self._disconnect(slot)
         self._selector.close()
         self._happened.clear()
+        if self._lock is not None:
+            os.close(self._lock)
 
     # ---- slots
     def _free_slot(self) -> Slot:
@@ -188,7 +196,7 @@ class CommandExecutor:
         return free
 
     def _connect(self, n: int) -> None:
-        for slot in start_runner(n, self._settings):
+        for slot in start_runner(n, self._settings, self._lock):
             self._connected.append(slot)
             self._selector.register(slot, selectors.EVENT_READ, slot)
 

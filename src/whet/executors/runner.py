@@ -46,6 +46,8 @@ def main(text: str) -> None:
     become_subreaper()
     # select() takes no descriptors beyond 1023, and ours have the coordinator's numbers.
     controls = [_renumbered(fd) for fd in settings["fds"]]
+    if settings["lock"] is not None:
+        _renumbered(settings["lock"])  # stays open as long as we and the slot processes live
     coordinator = _handle_of(settings["coordinator"])
     lifeline, held = os.pipe()
     slots: dict[int, int] = {}
@@ -66,6 +68,7 @@ def main(text: str) -> None:
 
 
 def _renumbered(fd: int) -> int:
+    """Return a copy of *fd*, closed here, with the lowest free number; trials do not inherit it."""
     lowest = os.dup(fd)
     os.close(fd)
     return lowest

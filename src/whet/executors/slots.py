@@ -142,8 +142,10 @@ def _is_readable(fd: int, timeout_s: float) -> bool:
     return bool(poller.poll(timeout_s * 1000))
 
 
-def start_runner(n_slots: int, settings: Mapping[str, Any]) -> list[Slot]:
+def start_runner(n_slots: int, settings: Mapping[str, Any], lock: int | None = None) -> list[Slot]:
     """Start a guard with *n_slots* slot processes; return the connections to them, which may not be ready yet.
+
+    Each of them keeps a copy of the descriptor *lock* until it ends.
 
     Raises:
         ExecutorError: processes or files are used up, or there is no interpreter to start.
@@ -156,14 +158,14 @@ def start_runner(n_slots: int, settings: Mapping[str, Any]) -> list[Slot]:
             ours.append(our_end)
             theirs.append(their_end)
         fds = [end.fileno() for end in theirs]
-        text = json.dumps({**settings, "fds": fds, "coordinator": os.getpid()})
+        text = json.dumps({**settings, "fds": fds, "lock": lock, "coordinator": os.getpid()})
         root = str(Path(__file__).resolve().parents[2])
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _PROGRAM, root, text],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            pass_fds=fds,
+            pass_fds=fds if lock is None else [*fds, lock],
             cwd="/",
             start_new_session=True,
         )

@@ -30,3 +30,8 @@ def sampler_named(name: str) -> Sampler:
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise UsageError(f"unknown sampler {name!r}{hint} (known: {', '.join(SAMPLERS)})")
     return SAMPLERS[name]()
+
+
+def name_of(sampler: Sampler) -> str:
+    """Return the name by which :func:`sampler_named` finds the class of *sampler*, else the name of the class."""
+    return next((name for name, kind in SAMPLERS.items() if type(sampler) is kind), type(sampler).__name__)

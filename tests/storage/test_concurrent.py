@@ -1,0 +1,87 @@
+"""Many processes on one file: nothing is lost, doubled or refused, and nobody waits for ever (F11)."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from tests.storage import worker
+from whet.core.events import Kind
+from whet.core.trial import State
+from whet.storage.doctor import check
+from whet.storage.sql import SqlStore
+from whet.testing.store_writer import settings_of
+
+_N_PROCESSES = 8
+
+
+def _told(processes: list[subprocess.Popen[str]]) -> list[list[str]]:
+    """Let the processes end; return what each has said, line by line."""
+    said = []
+    for process in processes:
+        said.append(process.communicate()[0].splitlines())
+        assert process.returncode == 0
+    return said
+
+
+@pytest.mark.parametrize("n_trials", [15, pytest.param(150, marks=pytest.mark.slow)])
+def test_processes_share_a_study(tmp_path: Path, n_trials: int) -> None:
+    path = tmp_path / "whet.db"
+    with closing(SqlStore(path)) as store, ExitStack() as stack:
+        study = store.create("a", settings_of()).id
+        processes = [stack.enter_context(worker.start("write", path, study, n_trials)) for _ in range(_N_PROCESSES)]
+        while any(process.poll() is None for process in processes):  # read all the while: nobody locks anybody out
+            history = store.load(study)
+            assert sum(store.summary(study).counts.values()) >= history.n_asked
+        acknowledged = [word for lines in _told(processes) for line in lines[1:] for word in line.split()]
+        events = store.events(study)
+        trials = store.trials(study)
+        best = store.summary(study).best
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert len(events) == 1 + 5 * n_trials * _N_PROCESSES
+    assert sorted(acknowledged) == sorted(f"{event.seq}:{event.kind}:{event.trial}" for event in events[1:])
+    assert [trial.number for trial in trials] == list(range(n_trials * _N_PROCESSES))
+    assert {trial.state for trial in trials} == {State.COMPLETED}
+    assert set(Counter((trial.config or {})["by"] for trial in trials).values()) == {n_trials}
+    assert best is not None
+    assert best.number == len(trials) - 1
+    assert check(path) == []
+
+
+def test_processes_make_the_same_file_at_the_same_moment(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "whet.db"
+    with ExitStack() as stack:
+        names = [f"study {i}" for i in range(_N_PROCESSES)]
+        processes = [stack.enter_context(worker.start("create", path, name)) for name in names]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        ids = [int(lines[0]) for lines in _told(processes)]
+    assert sorted(ids) == list(range(1, _N_PROCESSES + 1))
+    with closing(SqlStore(path)) as store:
+        assert {record.id: record.name for record in store.studies()} == dict(zip(ids, names, strict=True))
+        assert [event.kind for study in ids for event in store.events(study)] == [Kind.CREATED] * _N_PROCESSES
+    assert check(path) == []
+
+
+def test_a_study_that_is_deleted_under_its_writers_ends_them_with_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "whet.db"
+    with closing(SqlStore(path)) as store:
+        study, other = (store.create(name, settings_of()).id for name in "ab")
+        with worker.start("write", path, study, 100_000) as process:
+            assert process.stdout is not None
+            for _ in range(5):
+                process.stdout.readline()
+            store.delete(study)
+            process.stdout.read()
+            assert process.wait() == 1
+        assert [record.id for record in store.studies()] == [other]
+    assert check(path) == []
