@@ -32,7 +32,8 @@ class Interrupts:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
+            if handler is not None:  # else it was set by what is not Python, and cannot be set from here
+                signal.signal(signum, handler)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         del frame

@@ -144,5 +144,5 @@ def test_files_that_cannot_be_read(written, tmp_path: Path) -> None:
 
 
 def test_the_program_twice_is_refused(written) -> None:
-    with pytest.raises(UsageError, match="named twice: train.py in"):
+    with pytest.raises(UsageError, match=r"named twice: train\.py in"):
         _parsed("--config", written("script: train.py"), "other.py")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -137,6 +138,6 @@ def test_windows_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_python_m_whet_is_whet(whet: Whet) -> None:
-    env = {**whet.env, "PATH": os.pathsep.join([os.path.dirname(sys.executable), whet.env.get("PATH", "")])}
+    env = {**whet.env, "PATH": os.pathsep.join([str(Path(sys.executable).parent), whet.env.get("PATH", "")])}
     as_script = subprocess.run(["whet", "--help"], capture_output=True, text=True, check=True, env=env, cwd=whet.cwd)
     assert as_script.stdout == whet("--help").stdout

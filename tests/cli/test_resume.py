@@ -62,7 +62,7 @@ def _is_running(here: Path, name: str = "s", number: int = 0) -> bool:
 @pytest.fixture
 def interrupted(whet: Whet, here: Path) -> Path:
     """A study of six trials, the first four done, ended by SIGTERM while the next two ran."""
-    (here / "fit.py").write_text(SCRIPT.replace('os.path.exists("hold")', 'int(sys.argv[2]) > 4'))
+    (here / "fit.py").write_text(SCRIPT.replace('os.path.exists("hold")', "int(sys.argv[2]) > 4"))
     arguments = ["--name", "s", "--workers", 2, "--minimize", "loss", "--grace", 1, "fit.py", "--x", "(1, 7)"]
     process = whet.start("run", *arguments)
     _wait_for(lambda: _is_running(here, number=5))

@@ -230,7 +230,8 @@ def test_a_dry_run_prints_what_would_run_and_stores_nothing(here: Path) -> None:
 
 
 def test_a_dry_run_shows_the_repeats_and_fills_in_placeholders(here: Path) -> None:
-    records = call("run", "--dry-run", "--json", "--seed", 1, "--repeats", 2, "train.py", "--x", "[1, 2]", "{number}-{seed}")
+    options = ["--dry-run", "--json", "--seed", 1, "--repeats", 2]
+    records = call("run", *options, "train.py", "--x", "[1, 2]", "{number}-{seed}")
     assert [record["number"] for record in records.objects] == [0, 1, 2, 3]
     assert [record["config"] for record in records.objects] == [{"x": 1}, {"x": 1}, {"x": 2}, {"x": 2}]
     last = [record["argv"][-1] for record in records.objects]
@@ -306,7 +307,9 @@ def test_several_objectives_and_constraints(here: Path) -> None:
 
 
 def test_repeats_are_ranked_by_their_mean(here: Path) -> None:
-    (here / "noisy.py").write_text("import os, sys\nprint('loss:', float(sys.argv[1]) + int(os.environ['WHET_TRIAL']) % 2)\n")
+    (here / "noisy.py").write_text(
+        "import os, sys\nprint('loss:', float(sys.argv[1]) + int(os.environ['WHET_TRIAL']) % 2)\n"
+    )
     said = call("run", "--repeats", 2, "--minimize", "loss", "noisy.py", "[3, 1, 2]")
     assert "best: noisy-1/2  mean loss=1.5  arg1=1" in said.out
     assert "3 trials × 2 repeats" in said.err
@@ -362,7 +365,9 @@ def test_a_config_is_stored_before_its_trial_starts(here: Path) -> None:
 
 # ---- failures
 def test_a_failing_trial_shows_its_last_lines_and_the_run_goes_on(here: Path) -> None:
-    (here / "some.py").write_text("import sys\nprint('loss: 1')\nif sys.argv[1] in '24': sys.exit('it broke at ' + sys.argv[1])\n")
+    (here / "some.py").write_text(
+        "import sys\nprint('loss: 1')\nif sys.argv[1] in '24': sys.exit('it broke at ' + sys.argv[1])\n"
+    )
     said = call("run", "--minimize", "loss", "some.py", "[1, 2, 3, 4]", expect=1)
     assert "some-1/1  failed: exit code 1  loss=1  arg1=2" in said.out
     assert said.err.count("it broke at 2") == 1

@@ -142,7 +142,7 @@ def test_a_number_speaks_for_the_attempt_that_runs_now_wherever_it_was_begun(tmp
     searched = study(store=path, name="a")
     load("a", path).ask()
     assert searched.tell(0, 3.0).state is State.COMPLETED
-    with pytest.raises(StateError, match="trial 5 .* does not exist"):
+    with pytest.raises(StateError, match=r"trial 5 .* does not exist"):
         searched.tell(5, 3.0)
 
 
@@ -153,7 +153,7 @@ def test_a_trial_that_fails_by_its_values_keeps_them():
     assert (failed.cause, failed.values) == (Cause.BAD_VALUE, {"acc": math.inf, "loss": 0.5})
 
 
-@pytest.mark.parametrize("value", [None, "much", 10**400, [1.0], {"value": None}])
+@pytest.mark.parametrize("value", [None, "much", 10**400, [1.0], {"value": None}], ids=lambda v: type(v).__name__)
 def test_a_value_that_is_no_number_is_refused_and_the_trial_runs_on(value):
     searched = study()
     trial = searched.ask()
@@ -184,7 +184,7 @@ def test_repeats_are_a_whole_number(repeats):
         study(repeats=repeats)
 
 
-def test_finding_the_config_of_a_repeat_does_not_look_at_all_that_has_finished(monkeypatch):
+def test_the_config_of_a_repeat_is_that_of_one_that_has_finished():
     searched = study(space={"x": (0.0, 1.0)}, sampler="random", repeats=2)
     for _ in range(4):
         searched.tell(searched.ask(), 1.0)

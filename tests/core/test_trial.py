@@ -138,7 +138,7 @@ def test_a_new_attempt_starts_with_nothing_of_the_last_one() -> None:
 def test_a_paused_trial_goes_on_with_a_larger_budget() -> None:
     paused = advance(RUNNING, event(Kind.PAUSED, 4.0, values={"loss": 0.5}))
     assert (paused.token, paused.ended_at, paused.values) == (None, 4.0, {"loss": 0.5})
-    assert list(paused.curve) == list(RUNNING.curve)
+    assert paused.curve == RUNNING.curve
     resumed = advance(paused, event(Kind.RESUMED, 5.0, budget=27))
     assert (resumed.state, resumed.budget) == (State.WAITING, 27)
     assert advance(paused, event(Kind.RESUMED, 5.0)).budget == 9

@@ -94,7 +94,7 @@ def test_a_signal_ends_the_run_which_can_be_resumed(
     assert "2 running are being ended" in err
     assert "whet resume s" in out
     assert "Traceback" not in err
-    assert not whet.survivors(5)
+    assert not whet.survivors(20)
     assert _told(here) == {passed_on}
     _check_resumable(here)
 
@@ -110,7 +110,7 @@ def test_the_second_ctrl_c_does_not_wait(whet: Whet, here: Path) -> None:
     assert process.returncode == 130
     assert "ending 2 running now" in err
     assert "whet resume s" in out
-    assert not whet.survivors(5)
+    assert not whet.survivors(20)
     _check_resumable(here)
 
 
@@ -130,7 +130,7 @@ def test_who_does_not_listen_is_killed_after_the_grace(whet: Whet, here: Path) -
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 143
-    assert not whet.survivors(5)
+    assert not whet.survivors(20)
     _check_resumable(here)
 
 
@@ -152,7 +152,7 @@ def test_ctrl_c_while_it_starts(pause_s: float, whet: Whet, here: Path) -> None:
     is_of_python = "Traceback" in err and "__main__.py" not in err  # before a line of ours has run
     assert is_of_python or not err or process.returncode == 130, err
     assert is_of_python or "Traceback" not in err
-    assert not whet.survivors(5)
+    assert not whet.survivors(20)
 
 
 # ---- on a terminal
@@ -189,7 +189,7 @@ def test_ctrl_c_on_a_terminal(whet: Whet, here: Path) -> None:
     assert "whet resume s" in text
     assert text.rindex("\x1b[?25h") > text.rfind("\x1b[?25l")  # the cursor is shown again
     assert "^C" not in text.splitlines()[-1]
-    assert not whet.survivors(5)
+    assert not whet.survivors(20)
     _check_resumable(here)
 
 
@@ -203,7 +203,7 @@ def test_ctrl_c_twice_on_a_terminal(whet: Whet, here: Path) -> None:
     text = _all(child)
     assert child.exitstatus == 130
     assert text.rindex("\x1b[?25h") > text.rfind("\x1b[?25l")
-    assert not whet.survivors(5)
+    assert not whet.survivors(20)
     _check_resumable(here)
 
 
@@ -216,7 +216,7 @@ def test_a_terminal_that_is_closed(whet: Whet, here: Path) -> None:
     _, status = os.waitpid(child.pid, 0)
     child.closed = True
     assert os.waitstatus_to_exitcode(status) == 129
-    assert not whet.survivors(5)
+    assert not whet.survivors(20)
     _check_resumable(here)
 
 

@@ -1,4 +1,4 @@
-"""kill -9 of whoever runs a study, at any moment: nothing is lost, doubled or changed, and nothing survives (F2, I7)."""
+"""kill -9 of whoever runs a study, at any moment: nothing is lost, doubled or changed, nothing survives (F2, I7)."""
 
 from __future__ import annotations
 

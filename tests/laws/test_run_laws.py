@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.stats.qmc  # noqa: F401 -- here, or each process that is killed would spend its short life importing it
 
 from tests.laws.simulated import Arithmetic, Watcher, events_of, run_and_die, run_study, value_of
 from whet.core.events import Kind

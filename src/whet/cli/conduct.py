@@ -12,6 +12,7 @@ from whet.cli.console import Console, Style, failure_text
 from whet.cli.describe import json_line
 from whet.cli.launching import Launcher
 from whet.cli.lookup import hint
+from whet.cli.overwrites import Overwrites
 from whet.cli.places import RUNNER_LOCK, study_dir
 from whet.cli.progress import Progress
 from whet.cli.script import ScriptRun
@@ -81,7 +82,7 @@ class Conduct:
         with study.ledger.store.hold(study.ledger.study):
             study.ledger.catch_up()  # what happened between reading the study and holding it
             study.ledger.commit(amendments)
-            console = Console(study.name, self._style, self._progress, self._folder)
+            console = Console(study.name, self._style, self._progress, self._folder, self._overwrites())
             try:
                 for notice in notices if self._style != "quiet" else ():
                     console.notice(notice)
@@ -103,6 +104,11 @@ class Conduct:
         )
         self._show(ending, was_failure_shown=console.has_shown_failure)
         return ending.exit_code
+
+    def _overwrites(self) -> Overwrites | None:
+        """Return what looks out for files that trials write over each other, where they share a directory."""
+        run = self._run
+        return None if run.chdir else Overwrites(Path(run.cwd), {Path(run.program.target).name})
 
     @contextmanager
     def _executor(self) -> Iterator[Executor]:
@@ -128,9 +134,8 @@ class Conduct:
             out.line(json_line(ending_record(ending)))
             return
         failed = None if was_failure_shown else self._last_failure(ending)
-        for line in ending_lines(
-            ending, None if failed is None else failure_text(failed, ending.study.name, self._folder)
-        ):
+        text = None if failed is None else failure_text(failed, ending.study.name, self._folder)
+        for line in ending_lines(ending, text):
             out.line(line)
 
     def _last_failure(self, ending: Ending) -> Trial | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from whet.cli.describe import cause_text, json_line, state_text, trial_line, trial_name, trial_record
+from whet.cli.overwrites import Overwrites
 from whet.cli.progress import Progress
 from whet.cli.streams import Stream
 from whet.cli.text import one_line, printable
@@ -37,13 +38,17 @@ class Console:
         style: how much is shown, and in which form.
         progress: how far the run has come.
         folder: the study's directory, where its logs are.
+        overwrites: looks out for files that trials write over each other.
 
     Attributes:
         has_shown_failure: whether the last lines of a failed trial have been shown.
     """
 
-    def __init__(self, study: str, style: Style, progress: Progress, folder: Path) -> None:
+    def __init__(
+        self, study: str, style: Style, progress: Progress, folder: Path, overwrites: Overwrites | None = None
+    ) -> None:
         self._study, self._style, self._progress, self._folder = study, style, progress, folder
+        self._overwrites = overwrites
         self._out, self._err = Stream("stdout"), Stream("stderr")
         self._noticed: set[str] = set()
         self.has_shown_failure = False
@@ -54,7 +59,9 @@ class Console:
             self._table = Table(study, progress)
 
     def started(self, trial: Trial, history: History) -> None:
-        """An attempt begins; the table shows it at its next refresh."""
+        """Take note that an attempt begins; the table shows it at its next refresh."""
+        if self._overwrites is not None:
+            self._overwrites.started(trial)
 
     def requeued(self, trial: Trial, history: History) -> None:
         """Say that a trial runs again, if that is for a failure of its own."""
@@ -74,6 +81,8 @@ class Console:
         if trial.state is State.FAILED and not self.has_shown_failure and self._style != "quiet":
             self.has_shown_failure = True
             self.notice(failure_text(trial, self._study, self._folder))
+        if self._overwrites is not None and (warning := self._overwrites.ended(trial)) is not None:
+            self.notice(warning)
 
     def tick(self, history: History) -> None:
         """Keep the table up to date."""
@@ -85,8 +94,8 @@ class Console:
         if text in self._noticed:
             return
         self._noticed.add(text)
-        if self._table is not None:
-            self._table.line(printable(text))
+        if self._table is not None and self._err.is_terminal:
+            self._table.line(printable(text))  # the two share a screen
         else:
             self._err.line(printable(text))
 

@@ -28,7 +28,7 @@ def show_commands(prepared: Prepared, name: str) -> int:
     """Print the command lines of the study that would be called *name*; return the exit code."""
     request, run = prepared.request, prepared.run
     out, err = Stream("stdout"), Stream("stderr")
-    for notice in prepared.notices:
+    for notice in dict.fromkeys(prepared.notices):
         err.line(printable(notice))
     folder = study_dir(DEFAULT_STORE if request.store is None else request.store, name, Path(run.cwd))
     n_planned = prepared.plan.n_trials

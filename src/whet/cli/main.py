@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from whet._version import __version__
+from whet.cli.streams import Stream
 from whet.cli.text import printable
 from whet.errors import UsageError, WhetError
 
@@ -90,13 +92,23 @@ def main() -> None:
     """Run the command line and exit with its code."""
     if sys.platform == "win32":
         sys.exit("whet runs on Linux and macOS; on Windows, use it within WSL.")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to fail
     code = called(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # Whoever read our output has gone; without this, Python would complain when it flushes again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        _let_go(stream)
     sys.exit(code)
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """Flush a stream; if whoever read it is gone, see that Python does not complain when it flushes again at exit."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError:
+        assert stream is not None
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def called(args: list[str]) -> int:
@@ -128,5 +140,5 @@ def called(args: list[str]) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    click.echo(f"whet: {printable(message)}", err=True)
+    Stream("stderr").line(f"whet: {printable(message)}")
     return code

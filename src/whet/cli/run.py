@@ -62,7 +62,7 @@ def _start(prepared: Prepared) -> int:
     try:
         study = _created(prepared, run, store)
         head = (
-            f"{one_line(study.name)}: {_how_many(prepared.plan)} by {prepared.plan.strategy}, seed {run.seed} "
+            f"{one_line(study.name)}: {_how_many(prepared.plan)}, seed {run.seed} "
             f"(from another shell: {hint('status', study.name, request.store)})"
         )
         conduct = Conduct(
@@ -79,10 +79,9 @@ def _start(prepared: Prepared) -> int:
 
 
 def _how_many(plan: Plan) -> str:
-    if plan.n_trials is None:
-        return "trials"
+    n = "trials" if plan.n_trials is None else counted(plan.n_trials, "trial")
     times = f" × {plan.repeats} repeats" if plan.repeats > 1 else ""
-    return f"{counted(plan.n_trials, 'trial')}{times}"
+    return f"{n}{times}{'' if plan.strategy == 'none' else f' by {plan.strategy}'}"
 
 
 def _created(prepared: Prepared, run: ScriptRun, store: Store) -> Study:
@@ -119,9 +118,7 @@ def _created(prepared: Prepared, run: ScriptRun, store: Store) -> Study:
 
 def _check_name(name: str) -> None:
     if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise UsageError(
-            f"--name {one_line(name, 40)!r}: expected 1 to {_LONGEST_NAME} characters that can be printed"
-        )
+        raise UsageError(f"--name {one_line(name, 40)!r}: expected 1 to {_LONGEST_NAME} characters that can be printed")
 
 
 def next_name(stem: str, store: Store) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from whet.analysis.hints import result_hints
 from whet.cli.describe import cause_text, config_text, counts_text, trial_name, trial_record, values_text
 from whet.cli.script import ScriptRun
-from whet.cli.text import counted, duration, number, one_line
+from whet.cli.text import counted, duration, number, one_line, printable
 from whet.core.history import History
 from whet.core.trial import Cause, State, Trial
 from whet.run import Outcome, Reason
@@ -92,6 +92,7 @@ def ending_record(ending: Ending) -> dict[str, Any]:
         "event": "study_finished",
         "study": ending.study.name,
         "reason": ending.outcome.reason,
+        "message": ending.outcome.message or None,
         "counts": {state.value: n for state, n in ending.history.counts().items()},
         "best": None if best is None else {**trial_record(best), "command": ending.command_of(best)},
         "resume": None if ending.is_complete else ending.resume_line,
@@ -106,6 +107,8 @@ def ending_lines(ending: Ending, last_failure: str | None) -> Iterator[str]:
     why = _WHY_ENDED.get(ending.outcome.reason)
     if why:
         yield why
+    if ending.outcome.message:
+        yield f"ended because no trial can be started: {printable(ending.outcome.message)}"
     yield from _failure_lines(ending, last_failure)
     best = ending.best()
     if best is not None:
@@ -115,7 +118,7 @@ def ending_lines(ending: Ending, last_failure: str | None) -> Iterator[str]:
     if not ending.is_complete:
         yield f"to go on: {ending.resume_line}"
     for hint in result_hints(history):
-        yield f"hint: {hint}"
+        yield f"hint: {one_line(hint)}"
 
 
 def _best_lines(ending: Ending, best: Trial) -> Iterator[str]:

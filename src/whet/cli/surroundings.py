@@ -14,7 +14,7 @@ from typing import Any
 
 from whet._version import __version__
 from whet.cli.program import Program
-from whet.cli.text import counted
+from whet.cli.text import counted, one_line
 from whet.errors import UsageError
 
 _CHUNK = 1 << 20
@@ -95,9 +95,10 @@ def chosen_python(option: str | None) -> str:
         candidate = Path(active, "bin", "python") if active else None
         return str(candidate) if candidate is not None and os.access(candidate, os.X_OK) else sys.executable
     path = Path(option).expanduser()
-    if path.is_dir():
+    is_environment = path.is_dir()
+    if is_environment:
         path = path / "bin" / "python"
-    found = shutil.which(str(path)) if os.sep in option or path.is_dir() else shutil.which(option)
+    found = shutil.which(str(path) if is_environment or os.sep in option else option)
     if found is None and path.is_file():
         raise UsageError(f"--python {option}: the file is not executable")
     if found is None:
@@ -146,7 +147,10 @@ def _version(python: str) -> str:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise UsageError(f"the interpreter {python} does not run: {error}") from None
-    return done.stdout.decode("utf-8", "replace").strip().removeprefix("Python ")
+    name, _, version = done.stdout.decode("utf-8", "replace").strip().partition(" ")
+    if name != "Python":
+        raise UsageError(f"the interpreter {python} is no Python: `-V` says {one_line(f'{name} {version}', 80)!r}")
+    return version
 
 
 def _packages(python: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 _UNPRINTABLE = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # ANSI control sequences: colours, cursor movements
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # ANSI control sequences: colours, cursor movements
     r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # strings for the terminal, such as its title
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # other control characters, newline and tab aside
     r"|[\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]"  # what hides or reorders the text around it

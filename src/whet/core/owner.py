@@ -6,16 +6,15 @@ import os
 import socket
 import uuid
 
-_NONCE = uuid.uuid4().hex[:8]
-_PID = os.getpid()
+_names: dict[int, str] = {}  # by pid: a forked child gets a name of its own
 
 
 def this_process() -> str:
     """Return this process's name as an owner: host, pid and a nonce that a later process with that pid lacks."""
-    global _NONCE, _PID
-    if os.getpid() != _PID:
-        _NONCE, _PID = uuid.uuid4().hex[:8], os.getpid()
-    return f"{socket.gethostname()}:{_PID}:{_NONCE}"
+    pid = os.getpid()
+    if pid not in _names:
+        _names[pid] = f"{socket.gethostname()}:{pid}:{uuid.uuid4().hex[:8]}"
+    return _names[pid]
 
 
 def is_gone(owner: str | None) -> bool:
