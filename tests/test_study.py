@@ -81,7 +81,7 @@ def test_telling_twice_or_an_unknown_trial_is_a_clear_error_and_loses_nothing():
     searched.tell(trial, 1.0)
     with pytest.raises((StateError, StaleAttempt)):
         searched.tell(trial, 2.0)
-    with pytest.raises(StateError, match="trial 7 .* does not exist"):
+    with pytest.raises(StateError, match=r"trial 7 .* does not exist"):
         searched.tell(7, 2.0)
     with pytest.raises(StateError, match="is not running"):
         searched.tell(0, 2.0)

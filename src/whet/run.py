@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 from whet.attempts import Attempts
-from whet.core.asking import release_drafts, waiting_numbers
+from whet.core.asking import release_drafts, requeue_drafts, waiting_numbers
 from whet.core.events import Draft, Event, Kind
 from whet.core.history import History
 from whet.core.owner import is_gone
@@ -177,11 +177,7 @@ class _Loop:
             return is_only_runner or is_gone(owner)
 
         history = self._ledger.history
-        drafts = release_drafts(history, is_left, now=time.time)
-        for trial in history.running:
-            if trial.owner is not None and is_left(trial.owner):
-                payload = {"reason": "the process that ran it is gone", "counts": False}
-                drafts.append(Draft(Kind.REQUEUED, trial.number, payload, trial.token, time.time()))
+        drafts = release_drafts(history, is_left, now=time.time) + requeue_drafts(history, is_left, now=time.time)
         for seq, command in history.pending_commands.items():
             if command.get("command") == "stop":
                 drafts.append(_outcome(seq, "nobody was running the study"))

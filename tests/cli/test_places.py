@@ -83,6 +83,6 @@ def test_the_folder_is_that_of_the_database(tmp_path: Path, monkeypatch: pytest.
     assert store_folder(".whet/whet.db") == tmp_path / ".whet"
     assert store_folder("sqlite:///sub/x.db") == tmp_path / "sub"
     assert store_folder("sqlite:////abs/x.db") == Path("/abs")
-    assert store_folder("postgresql://host/db", Path("/work")) == Path("/project/.whet")
-    assert store_folder(":memory:", Path("/work")) == Path("/project/.whet")
+    assert store_folder("postgresql://host/db", Path("/project")) == Path("/project/.whet")
+    assert store_folder(":memory:", Path("/project")) == Path("/project/.whet")
     assert trial_dir("x.db", "s", 7) == tmp_path / "s" / "7"

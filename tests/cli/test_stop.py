@@ -17,7 +17,6 @@ from tests.cli.studies import STORE, begin, call, finish, script_settings
 from tests.cli.test_status import held
 from tests.conftest import Whet
 from whet.cli.lookup import opened
-from whet.cli.stop import last_seq
 from whet.core.events import Draft, Kind
 from whet.core.trial import State
 from whet.storage.open import open_store
@@ -144,18 +143,6 @@ def test_if_whoever_was_asked_dies_the_trial_is_cancelled_here() -> None:
         process.wait()
         thread.join(30)
     assert _state(0) is State.CANCELLED
-
-
-@pytest.mark.parametrize("n_events", [1, 2, 3, 1022, 1023, 1024, 1025, 1026, 3000])
-def test_the_end_of_the_log_is_found_without_reading_it(n_events: int) -> None:
-    study = begin()
-    drafts = [Draft(Kind.AMENDED, None, {"settings": {}})] * (n_events - 1)
-    study.ledger.commit(drafts)
-    with opened(None) as store:
-        record = store.studies("a")[0]
-        seq = last_seq(store, record)
-        assert n_events - 1 <= seq <= n_events
-        assert len(store.events(record.id, after=seq)) <= 1
 
 
 # ---- deleting

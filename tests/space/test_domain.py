@@ -229,6 +229,22 @@ def test_the_widest_ints_stay_within_their_bounds():
     assert domain.encode_column(ends).tolist() == pytest.approx([0, 0.5, 0.5, 1])
 
 
+@pytest.mark.parametrize("item", [3, -5, 15, 5.0, True, "5", None, 10**30])
+def test_a_column_of_ints_is_checked(item):
+    domain = Int(0, 10, step=5)
+    assert domain.encode_column([0, 5, 10]).tolist() == pytest.approx([1 / 6, 1 / 2, 5 / 6])
+    with pytest.raises(ConfigError, match=f"came {item!r}"):
+        domain.encode_column([item])
+
+
+def test_a_rounded_normal_encodes_what_it_never_gives_as_the_nearest_that_it_does():
+    domain = Normal(0.3, 0.001, step=1)
+    assert domain.contains(5.0) and domain.encode(5.0) == domain.encode(0.0) == domain.encode(-3.0)
+    assert domain.decode(domain.encode(5.0)) == 0.0
+    small = Normal(-3, 0.01, log=True, step=1)  # always 0
+    assert small.decode(0.5) == 0.0 and small.encode(0.0) == small.encode(7.0)
+
+
 def test_ints_lie_in_the_middle_of_their_cells():
     assert Int(1, 4).encode_column([1, 2, 3, 4]).tolist() == [0.125, 0.375, 0.625, 0.875]
     assert Int(0, 30, step=10).encode(10) == 0.375
@@ -244,6 +260,7 @@ def test_a_step_reaches_high_only_when_it_is_on_the_grid():
     assert Float(0, 1, step=0.3).size == 4
     assert Float(0, 0.3, step=0.1).decode(1.0) == 0.3
     assert Float(0.1, 0.7, step=0.2).value_at(3) == 0.7
+    assert Float(0, 0.2999999999999, step=0.1).decode(1.0) == 0.2999999999999  # as good as on the grid, never above
     assert [Int(1, 10, step=4).value_at(i) for i in range(3)] == [1, 5, 9]
     assert not Int(1, 10, step=4).contains(10)
 
@@ -270,6 +287,7 @@ def test_one_and_one_point_zero_and_true_are_three_values():
     assert domain.size == 8
     assert [domain.index_of(v) for v in (1, 1.0, True, False, 0)] == [0, 1, 2, 6, 5]
     assert not domain.contains(0.0)
+    assert Categorical([math.nan, 1.0]).index_of(float("nan")) == 0
     assert domain_from_json(json.loads(json.dumps(domain.to_json()))) == domain
     assert Categorical([1]) != Categorical([1.0]) and Categorical([1]) != Ordinal([1]) and Constant(1) != Constant(True)
 

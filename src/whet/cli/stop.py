@@ -94,26 +94,14 @@ def _cancel_here(store: Store, study: StudyRecord, number: int) -> None:
             trial = trial_numbered(store, study, number)
             if not trial.state.is_final:
                 draft = Draft(Kind.CANCELLED, number, time=time.time())
-                store.append(study.id, [draft], after=last_seq(store, study))
+                store.append(study.id, [draft])
     except StudyBusy:
         time.sleep(_LOOK_S)  # somebody does; the caller looks again
 
 
 def give_command(store: Store, study: StudyRecord, command: Mapping[str, Any]) -> None:
     """Log a command for the process that runs *study*."""
-    store.append(study.id, [Draft(Kind.COMMAND, None, command, time=time.time())], after=last_seq(store, study))
-
-
-def last_seq(store: Store, study: StudyRecord) -> int:
-    """Return about the last seq of *study*, without reading its events: by doubling, then halving."""
-    low, step = 0, 1024
-    while store.events(study.id, after=low + step, limit=1):
-        low, step = low + step, step * 2
-    while step > 1:
-        step //= 2
-        if store.events(study.id, after=low + step, limit=1):
-            low += step
-    return low
+    store.append(study.id, [Draft(Kind.COMMAND, None, command, time=time.time())])
 
 
 @click.command("delete")

@@ -33,6 +33,16 @@ def release_drafts(history: History, is_left: Callable[[str], bool], *, now: Cal
     ]
 
 
+def requeue_drafts(history: History, is_left: Callable[[str], bool], *, now: Callable[[], float]) -> list[Draft]:
+    """Return a ``requeued`` draft for each running trial whose owner *is_left* says is there no more."""
+    payload = {"reason": "the process that ran it is gone", "counts": False}
+    return [
+        Draft(Kind.REQUEUED, trial.number, payload, trial.token, now())
+        for trial in history.running
+        if trial.owner is not None and is_left(trial.owner)
+    ]
+
+
 def ask_drafts(
     history: History,
     sampler: Sampler,

@@ -104,7 +104,7 @@ class Appended:
     """What came of :meth:`Store.append`.
 
     Attributes:
-        events: every event after the seq that the caller knew, other processes' included, in order.
+        events: those written, after all others since the seq that the caller knew, if it gave one; in order.
         refused: the drafts whose fencing token is no longer current; none of them was written.
         numbers: the numbers reserved, lowest first.
     """
@@ -153,13 +153,14 @@ class Store(Protocol):
         study: int,
         drafts: Sequence[Draft],
         *,
-        after: int,
+        after: int | None = None,
         reserve: int = 0,
         owner: str = "",
         durable: bool = True,
     ) -> Appended:
         """Write *drafts* in order and reserve numbers, all in one transaction.
 
+        With *after*, the seq that the caller knows, other processes' events since then come back as well.
         Released numbers are reserved first, then new ones; each is a ``claimed`` event with *owner*, after *drafts*.
         With ``durable=False`` the write survives the death of the process at once, and a power cut only once a later
         durable one has been made.

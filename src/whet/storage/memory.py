@@ -103,7 +103,7 @@ class MemoryStore:
         study: int,
         drafts: Sequence[Draft],
         *,
-        after: int,
+        after: int | None = None,
         reserve: int = 0,
         owner: str = "",
         durable: bool = True,
@@ -112,6 +112,7 @@ class MemoryStore:
         with self._mutex:
             kept = self._kept(study)
             progress = replace(kept.progress, counts=dict(kept.progress.counts), commands=dict(kept.progress.commands))
+            after = progress.seq if after is None else after
             batch = Batch(progress, kept.trials.get)
             for draft in drafts:
                 batch.add(draft)

@@ -107,7 +107,7 @@ class SqlStore:
         study: int,
         drafts: Sequence[Draft],
         *,
-        after: int,
+        after: int | None = None,
         reserve: int = 0,
         owner: str = "",
         durable: bool = True,
@@ -115,6 +115,7 @@ class SqlStore:
         """See `Store.append`."""
         with self._file.writing(durable=durable) as cursor:
             progress = rows.progress_of(self._one(cursor, SQL.progress, study))
+            after = progress.seq if after is None else after
             if after > progress.seq:
                 raise StoreDamaged(
                     f"{self._file.path} has only {progress.seq} of the {after} events of study {study} that this "

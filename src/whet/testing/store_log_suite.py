@@ -41,6 +41,12 @@ class LogContract:
             other.write()
             assert other.history.unfinished[1].owner == writer.owner
 
+    def test_who_does_not_follow_the_log_gets_what_it_wrote(self, writer: Writer) -> None:
+        writer.complete(loss=1.0)
+        appended = writer.store.append(writer.study, [Draft(Kind.COMMAND, None, {"command": "stop"})])
+        assert [event.kind for event in appended.events] == [Kind.COMMAND]
+        assert appended.events == writer.store.events(writer.study)[-1:]
+
     def test_times_are_those_of_the_drafts_or_of_the_writing(self, writer: Writer) -> None:
         number = writer.ask()
         writer.write(Draft(Kind.STARTED, number, {"token": "t"}, time=1000.0))
