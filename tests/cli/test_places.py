@@ -40,10 +40,10 @@ def test_plain_names_are_kept(name: str) -> None:
     ],
 )
 def test_hostile_names_stay_in_the_folder(name: str, tmp_path: Path) -> None:
-    folder = study_dir(str(tmp_path / "whet.db"), name)
-    assert folder.parent == tmp_path
-    assert folder.resolve().parent == tmp_path.resolve()
-    folder.mkdir()
+    folder = study_dir(str(tmp_path / ".whet" / "whet.db"), name)
+    assert folder.parent == tmp_path / ".whet"
+    assert folder.resolve().parent == tmp_path.resolve() / ".whet"
+    folder.mkdir(parents=True)
     assert not folder.name.startswith(".")
 
 
@@ -72,7 +72,7 @@ def test_names_that_look_alike_have_folders_of_their_own(one: str, other: str) -
 
 @pytest.mark.parametrize("name", ["whet.db", "whet.db-wal", "whet.db.lock", "WHET.DB"])
 def test_a_study_called_like_the_database_does_not_meet_its_files(name: str, tmp_path: Path) -> None:
-    folder = study_dir(str(tmp_path / "whet.db"), name)
+    folder = study_dir(str(tmp_path / ".whet" / "whet.db"), name)
     assert "~" in folder.name
     assert folder.name.partition("~")[0] == "whet.db" or folder.name.lower().startswith("whet.db")
     assert folder.name not in ("whet.db", "whet.db-wal", "whet.db.lock")
@@ -81,8 +81,10 @@ def test_a_study_called_like_the_database_does_not_meet_its_files(name: str, tmp
 def test_the_folder_is_that_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert store_folder(".whet/whet.db") == tmp_path / ".whet"
-    assert store_folder("sqlite:///sub/x.db") == tmp_path / "sub"
-    assert store_folder("sqlite:////abs/x.db") == Path("/abs")
+    assert store_folder("sqlite:///sub/x.db") == tmp_path / "sub" / "x.db.whet"
+    assert store_folder("sqlite:////abs/x.db") == Path("/abs/x.db.whet")
+    assert store_folder("/abs/.whet/whet.db") == Path("/abs/.whet")
+    assert store_folder("/abs/.whet/other.db") == Path("/abs/.whet/other.db.whet")
     assert store_folder("postgresql://host/db", Path("/project")) == Path("/project/.whet")
     assert store_folder(":memory:", Path("/project")) == Path("/project/.whet")
-    assert trial_dir("x.db", "s", 7) == tmp_path / "s" / "7"
+    assert trial_dir("x.db", "s", 7) == tmp_path / "x.db.whet" / "s" / "7"

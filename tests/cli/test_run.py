@@ -329,7 +329,7 @@ def test_names_count_up_and_taken_ones_are_refused(here: Path) -> None:
 
 def test_a_store_of_ones_own(here: Path) -> None:
     said = call("run", "--store", "sub/my.db", "--trials", 1, "train.py", "--lr", "[1, 2]")
-    assert (here / "sub/train-1/0/stdout.log").exists()
+    assert (here / "sub/my.db.whet/train-1/0/stdout.log").exists()
     assert not (here / ".whet").exists()
     assert said.err.count("--store sub/my.db") == 1
 

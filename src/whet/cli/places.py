@@ -10,6 +10,7 @@ _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///")
 _URL = re.compile(r"[a-z][a-z0-9+]*://")
 RUNNER_LOCK = "runner.lock"  # in a study's directory: held while processes beside its trials live
 _DEFAULT_FOLDER = ".whet"
+_DEFAULT_DATABASE = "whet.db"
 _KEPT = re.compile(rb"[A-Za-z0-9_.-]")
 _LONGEST = 120  # bytes; file systems allow 255, and Python's and the trial's own names come on top
 _HASH_LENGTH = 12
@@ -18,12 +19,17 @@ _HASH_LENGTH = 12
 def store_folder(store_url: str, base: Path | None = None) -> Path:
     """Return the directory that holds the files of every study of a store, absolute.
 
-    It is the directory of the database file; for a database that is no file, ``.whet`` in *base*, the directory in
-    which the study was started.
+    Beside the default database it is ``.whet``; beside another one, ``x.db``, it is ``x.db.whet``, so that studies of
+    one name in two databases stay apart, and apart from what lies there already. For a database that is no file it is
+    ``.whet`` in *base*, the directory in which the study was started.
     """
     base = Path.cwd() if base is None else base
     database = _database_file(store_url)
-    return base / _DEFAULT_FOLDER if database is None else (base / database).parent
+    if database is None:
+        return base / _DEFAULT_FOLDER
+    database = base / database
+    is_default = (database.parent.name, database.name) == (_DEFAULT_FOLDER, _DEFAULT_DATABASE)
+    return database.parent if is_default else database.with_name(f"{database.name}{_DEFAULT_FOLDER}")
 
 
 def study_dir(store_url: str, name: str, base: Path | None = None) -> Path:
