@@ -1,6 +1,6 @@
 """Ask and tell of a random trial: in memory, and on SQLite beside Optuna in the same run.
 
-    python benchmarks/ask_tell.py [--trials 500] [--rounds 5]
+python benchmarks/ask_tell.py [--trials 500] [--rounds 5]
 """
 
 from __future__ import annotations

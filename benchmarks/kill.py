@@ -1,6 +1,6 @@
 """Does a study survive? kill -9 of the coordinator at random moments, and stops of trials with runaway grandchildren.
 
-    python benchmarks/kill.py [--kills 50] [--stops 20]
+python benchmarks/kill.py [--kills 50] [--stops 20]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What starting costs: `whet --help` beside `import click`, `import whet` beside numpy, the first trial of a huge grid.
 
-    python benchmarks/startup.py [--rounds 11]
+python benchmarks/startup.py [--rounds 11]
 """
 
 from __future__ import annotations

@@ -334,4 +334,5 @@ def _first_words(reason: str, n_running: int) -> str:
     said = {"interrupted": "Ctrl-C", "terminated": "SIGTERM", "hangup": "SIGHUP"}[reason]
     if not n_running:
         return f"{said}: ending"
-    return f"{said}: no new trials; {n_running} running are being ended (Ctrl-C again: at once)"
+    again = " (Ctrl-C again: at once)" if reason == "interrupted" else ""
+    return f"{said}: no new trials; {n_running} running are being ended{again}"

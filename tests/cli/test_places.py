@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whet.cli.places import encoded_name, store_folder, study_dir, trial_dir
+from whet.cli.places import encoded_name, store_folder, study_dir
 
 _TEXT = st.text(st.characters(exclude_categories=()), max_size=200)  # lone surrogates included
 
@@ -87,4 +87,4 @@ def test_the_folder_is_that_of_the_database(tmp_path: Path, monkeypatch: pytest.
     assert store_folder("/abs/.whet/other.db") == Path("/abs/.whet/other.db.whet")
     assert store_folder("postgresql://host/db", Path("/project")) == Path("/project/.whet")
     assert store_folder(":memory:", Path("/project")) == Path("/project/.whet")
-    assert trial_dir("x.db", "s", 7) == tmp_path / "x.db.whet" / "s" / "7"
+    assert study_dir("x.db", "s") == tmp_path / "x.db.whet" / "s"

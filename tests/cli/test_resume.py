@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.studies import begin, call, finish
 from tests.conftest import Whet
-from whet.core.events import Kind
+from whet.core.events import Draft, Kind
 from whet.core.trial import State, Trial
 from whet.study import Study, load
 
@@ -147,6 +147,22 @@ def test_other_limits(here: Path) -> None:
     assert "needs an objective" in call("resume", "t", "--target", "1", expect=2).err
 
 
+@pytest.mark.parametrize("option", ["{checkpoint_in}", "--from={checkpoint_in}"])
+def test_a_trial_goes_on_from_its_own_checkpoint(here: Path, option: str) -> None:
+    # Each first attempt saves, but for trial 1; each reads what it is given, and fails once.
+    (here / "fit.py").write_text(
+        "import os, sys\n"
+        "given = sys.argv[3].removeprefix('--from=')\n"
+        "assert given == os.environ['WHET_CHECKPOINT_IN']\n"
+        "print('loss: ' + (open(given).read() if given else '-1'))\n"
+        "if os.environ['WHET_TRIAL'] != '1':\n"
+        "    open(os.environ['WHET_CHECKPOINT_OUT'], 'w').write(sys.argv[2])\n"
+        "sys.exit(os.environ['WHET_ATTEMPT'] == '1')\n"
+    )
+    call("run", "--name", "s", "--minimize", "loss", "--retries", 1, "fit.py", "--x", "[5, 6, 7]", option)
+    assert [(trial.attempt, trial.values["loss"]) for trial in _study().trials] == [(2, 5.0), (2, -1.0), (2, 7.0)]
+
+
 def test_a_new_timeout_is_of_the_new_run(here: Path) -> None:
     (here / "hold").touch()
     _run("--timeout", "1s", "--grace", 1, expect=3)
@@ -237,6 +253,21 @@ def test_new_limits_are_passed_on_to_who_runs_it(live: subprocess.Popen[str], he
     assert live.returncode == 0
     assert "4 trials: 4 completed" in out
     assert _study().ledger.history.settings["limits"]["n_trials"] == 4
+
+
+@pytest.mark.parametrize(("options", "n_trials"), [((), 4), (("--trials", "+1"), 5)])
+def test_limits_that_came_too_late_for_a_run_hold_when_it_is_resumed(
+    options: tuple[str, ...], n_trials: int, here: Path
+) -> None:
+    _run("--trials", 2)
+    ledger = _study().ledger
+    limits = {**ledger.history.settings["limits"], "n_trials": 4}
+    ledger.commit([Draft(Kind.COMMAND, None, {"command": "amend", "settings": {"limits": limits}})])
+    call("resume", "s", *options)
+    history = _study().ledger.history
+    assert len(_study().trials) == history.settings["limits"]["n_trials"] == n_trials
+    assert not history.pending_commands
+    assert "finished" in call("resume", "s").out
 
 
 def test_without_anything_to_pass_on_it_is_busy(live: subprocess.Popen[str], here: Path) -> None:

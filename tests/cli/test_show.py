@@ -81,6 +81,14 @@ def test_a_page_that_ends_with_the_last_trial_offers_no_next_one() -> None:
     assert "more:" not in call("show", "a").out
 
 
+def test_nor_does_the_last_one_of_several_full_pages() -> None:
+    finish(begin(space={"x": list(range(4))}), range(4))
+    assert "more:" in call("show", "a", "--limit", 2).out
+    last = call("show", "a", "--limit", 2, "--after", 1).out
+    assert _numbers(last) == [2, 3]
+    assert "more:" not in last
+
+
 def test_trials_are_chosen_by_state() -> None:
     finish(begin(space={"x": list(range(300))}), [None if i % 100 == 99 else 0.0 for i in range(300)])
     assert _numbers(call("show", "a", "--state", "failed").out) == [99, 199, 299]

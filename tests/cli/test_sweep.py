@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from whet.cli.program import Program
-from whet.cli.sweep import PLACEHOLDERS, Sweep, read_command, read_sweep
+from whet.cli.sweep import PLACEHOLDERS, Sweep, read_sweep
 from whet.errors import GrammarError, SpaceError, UsageError
 from whet.space.domain import Categorical, Float, Int
 from whet.space.grid import Grid
@@ -355,16 +355,3 @@ def test_every_item_arrives_byte_equal_in_the_child(first, more):
     argv += read(*fixed, verbatim=True).render({})
     assert argv == fixed + fixed
     assert in_child(argv) == [os.fsencode(token) for token in argv]
-
-
-# -- programs ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_command_is_the_program_and_its_arguments(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "train.py").touch()
-    sweep = read_command(["train.py", "--lr", "[1, 2]"], rng=np.random.default_rng(0))
-    assert sweep.program == PROGRAM
-    assert lines(sweep) == [["--lr", "1"], ["--lr", "2"]]
-    with pytest.raises(UsageError, match="no program"):
-        read_command([])

@@ -359,6 +359,24 @@ def test_an_attempt_that_ends_well_when_asked_says_so(tmp_path: Path) -> None:
         assert running.executor.poll(0.05) == []
 
 
+@needs_linux
+def test_an_attempt_whose_slot_process_takes_no_message_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whet.executors.slots._SEND_S", 0.2)
+    with Running(tmp_path) as running:
+        token = started(running, IGNORING)
+        _, (slot,) = slot_processes()
+        slot.suspend()
+        for _ in range(5_000):  # more than the socket holds
+            running.executor.stop(token, "interrupt")
+        (end,) = ends_of(running.executor)
+        assert (end.token, end.cause) == (token, "lost")
+        assert carrying(token) == []
+        assert not slot.is_running()
+        assert running.run_python("print('acc: 1')", number=1).cause is None
+
+
 def test_closing_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
     with Running(tmp_path, slots=3, grace_s=600.0) as running:
         for number in range(3):

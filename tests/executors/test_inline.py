@@ -6,9 +6,12 @@ from collections.abc import Mapping
 
 import pytest
 
+from whet.core.problem import Objective, Problem
 from whet.core.protocols import Ended, Launch, Reported
+from whet.core.values import Take, Tally
 from whet.errors import UsageError
 from whet.executors.inline import Function, InlineExecutor, Report
+from whet.space.space import Space
 from whet.testing.executor_suite import launch_of
 
 
@@ -59,6 +62,26 @@ def test_reports_come_before_the_end_and_count_for_it() -> None:
     assert isinstance(end, Ended)
     assert dict(end.metrics) == {"loss": 1.0, "acc": 0.5, "value": 7.0}
     assert executor.poll(10.0) == []
+
+
+@pytest.mark.parametrize("take", ["last", "mean:1"])
+def test_what_is_returned_of_a_metric_counts_as_reported_last(take: str) -> None:
+    def fn(launch: Launch, report: Report) -> dict[str, float]:
+        report(3, {"loss": 0.5, "acc": 0.1})
+        return {"loss": 0.2, "acc": 0.1, "size": 7}
+
+    executor = InlineExecutor(fn)
+    executor.start(launch_of({}))
+    *reports, end = executor.poll(0.0)
+    tally = Tally(Problem(Space({"x": [1]}), (Objective("loss", "minimize"),)), Take.parse(take))
+    for report in reports:
+        assert isinstance(report, Reported)
+        for step, metrics in report.rows:
+            assert step == 3
+            tally.add(step, metrics)
+    assert isinstance(end, Ended)
+    assert tally.values(end.metrics) == dict(end.metrics) == {"loss": 0.2, "acc": 0.1, "size": 7.0}
+    assert len(reports) == 2  # what is as it was is not reported again
 
 
 @pytest.mark.parametrize("error", [ValueError("no \x1b[31mred"), SystemExit(3), RecursionError("too \udcff deep")])

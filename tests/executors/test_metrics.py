@@ -698,3 +698,32 @@ def test_every_float_comes_back(name, value, form):
 def test_the_reader_needs_no_heavy_modules():
     code = "import sys, whet.executors.metrics; sys.exit('numpy' in sys.modules or 'difflib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ---- tracebacks
+def test_a_traceback_holds_no_metrics_and_hides_none() -> None:
+    reader = MetricReader()
+    lines = """\
+loss=0.5
+Traceback (most recent call last):
+  File "train.py", line 30, in <module>
+    main(lr=0.1)
+    ~~~~^^^^^^^^
+  [Previous line repeated 3 more times]
+torch.cuda.OutOfMemoryError: not enough values to unpack (expected = 2, got 1)
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "train.py", line 40, in main
+    fit(epochs=3)
+ValueError: bad lr=3
+acc=0.25
+Traceback (most recent call last):
+  File "train.py", line 41, in main
+val_loss=0.125
+KeyError: lr=0.3
+  top5=0.75
+"""
+    seen = [dict(reading.metrics) for line in lines.splitlines() if (reading := reader.feed(line))]
+    assert seen == [{"loss": 0.5}, {"acc": 0.25}, {"val_loss": 0.125}, {"lr": 0.3}, {"top5": 0.75}]

@@ -150,7 +150,9 @@ def test_ctrl_c_while_it_starts(pause_s: float, whet: Whet, here: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     is_of_python = "Traceback" in err and "__main__.py" not in err  # before a line of ours has run
-    assert is_of_python or not err or process.returncode == 130, err
+    # Interrupted in the `exec` of a text, as dataclasses are made, Python ends by the signal itself whatever we return;
+    # a shell calls both 130.
+    assert is_of_python or not err or process.returncode in (130, -signal.SIGINT), err
     assert is_of_python or "Traceback" not in err
     assert not whet.survivors(20)
 

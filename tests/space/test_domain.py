@@ -279,6 +279,11 @@ def test_floats_take_ints_and_numpy_numbers_but_no_bools():
     for item in (True, "1", None, [1.0], 10**400, math.nan, math.inf, 1j):
         assert not domain.contains(item)
     assert domain.encode(1) == 0.5
+    assert domain.encode_column([1, 0.5, np.float32(1.5)]).tolist() == [0.5, 0.25, 0.75]
+    assert Int(0, 3).encode_column([np.uint8(3), 0]).tolist() == [0.875, 0.125]
+    for item in (True, "1", None, [1.0], 10**400, math.nan, math.inf, 1j, 3):
+        with pytest.raises(ConfigError, match="expected a value"):
+            domain.encode_column([0.5, item])
     assert Int(0, 3).contains(np.uint8(3)) and not Int(0, 3).contains(3.0) and not Int(0, 3).contains(True)
 
 
@@ -537,6 +542,7 @@ def test_normal_agrees_with_scipy():
 def test_distribution_decodes_by_the_quantile_function():
     domain = Distribution(stats.gamma(2.0, scale=0.5))
     assert domain.decode(0.3) == pytest.approx(stats.gamma(2.0, scale=0.5).ppf(0.3))
+    assert Distribution(stats.randint(1, 7)).encode(1) == pytest.approx(1 / 12)
     poisson = Distribution(stats.poisson(4.5))
     assert type(poisson.decode(0.5)) is int and poisson.contains(3) and not poisson.contains(3.0)
     assert not poisson.contains(-1) and not poisson.contains(True)

@@ -16,7 +16,6 @@ from whet.cli.overwrites import Overwrites
 from whet.cli.places import RUNNER_LOCK, study_dir
 from whet.cli.progress import Progress
 from whet.cli.script import ScriptRun
-from whet.cli.streams import Stream
 from whet.cli.summary import Ending, ending_lines, ending_record
 from whet.core.events import Draft
 from whet.core.protocols import Executor
@@ -63,7 +62,9 @@ class Conduct:
         self._study, self._run, self._style, self._gpus = study, run, style, gpus
         self._folder = study_dir(study.ledger.store.url, study.name, Path(run.cwd))
         self._progress = Progress(run.workers, n_configs)
+        self._store_option = store_option
         self._resume_line = hint("resume", study.name, store_option)
+        self._show_line = hint("show", study.name, store_option)
 
     def run(self, notices: Sequence[str], amendments: Sequence[Draft] = ()) -> int:
         """Run the study until it ends, show it, and return the exit code.
@@ -99,16 +100,22 @@ class Conduct:
             outcome=outcome,
             folder=self._folder,
             took_s=time.monotonic() - began,
-            resume_line=self._resume_line,
+            store_option=self._store_option,
             n_total=self._progress.n_total(study.ledger.history),
         )
-        self._show(ending, was_failure_shown=console.has_shown_failure)
-        return ending.exit_code
+        self._show(ending, console)
+        if console.output_failure is None:
+            return ending.exit_code
+        console.notice(
+            f"results could not be written to standard output ({console.output_failure}); "
+            f"they are all kept: {self._show_line}"
+        )
+        return ending.exit_code or 1
 
     def _overwrites(self) -> Overwrites | None:
         """Return what looks out for files that trials write over each other, where they share a directory."""
         run = self._run
-        return None if run.chdir else Overwrites(Path(run.cwd), {Path(run.program.target).name})
+        return None if run.chdir else Overwrites(Path(run.cwd))
 
     @contextmanager
     def _executor(self) -> Iterator[Executor]:
@@ -128,15 +135,14 @@ class Conduct:
         finally:
             executor.close()
 
-    def _show(self, ending: Ending, *, was_failure_shown: bool) -> None:
-        out = Stream("stdout")
+    def _show(self, ending: Ending, console: Console) -> None:
         if self._style == "json":
-            out.line(json_line(ending_record(ending)))
+            console.result(json_line(ending_record(ending)))
             return
-        failed = None if was_failure_shown else self._last_failure(ending)
+        failed = None if console.has_shown_failure else self._last_failure(ending)
         text = None if failed is None else failure_text(failed, ending.study.name, self._folder)
         for line in ending_lines(ending, text):
-            out.line(line)
+            console.result(line)
 
     def _last_failure(self, ending: Ending) -> Trial | None:
         """Return the failed trial that explains why the run has ended, if failures ended it."""

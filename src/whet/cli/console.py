@@ -77,7 +77,7 @@ class Console:
         elif self._style != "quiet":
             best = "  best so far" if history.repeats == 1 and history.best() == trial.number else ""
             line = trial_line(trial, self._study, history.problem)
-            self._say(f"[{self._progress.fraction_text(history)}] {line}{best}")
+            self._say(f"[{self._progress.fraction_text(history, trial.number)}] {line}{best}")
         if trial.state is State.FAILED and not self.has_shown_failure and self._style != "quiet":
             self.has_shown_failure = True
             self.notice(failure_text(trial, self._study, self._folder))
@@ -98,6 +98,15 @@ class Console:
             self._table.line(printable(text))  # the two share a screen
         else:
             self._err.line(printable(text))
+
+    def result(self, text: str) -> None:
+        """Write a line of the result, whatever the style."""
+        self._out.line(text)
+
+    @property
+    def output_failure(self) -> str | None:
+        """Why results are missing on standard output, if they are."""
+        return self._out.failure
 
     def close(self) -> None:
         """Take the table away and leave the terminal as it was. Idempotent."""

@@ -46,7 +46,10 @@ def show_commands(prepared: Prepared, name: str) -> int:
         err.line(count)
     else:
         out.line(f"# {count}")
-    return 0
+    if out.failure is None:
+        return 0
+    err.line(f"the command lines could not be written to standard output ({out.failure})")
+    return 1
 
 
 def _trials(prepared: Prepared) -> Iterator[tuple[int, dict[str, Any], int]]:
@@ -64,7 +67,8 @@ def _trials(prepared: Prepared) -> Iterator[tuple[int, dict[str, Any], int]]:
 
 
 def _count_text(n: int, n_planned: int | None, n_shown: int | None, repeats: int) -> str:
-    if n_planned == n_shown:
+    if n_planned is None:
+        return f"the first {counted(n, 'trial')}, there is no end of them; nothing was run"
+    if n_planned == n_shown or n == n_planned * repeats:
         return f"{counted(n, 'trial')}; nothing was run"
-    planned = "no end of trials" if n_planned is None else counted(n_planned * repeats, "trial")
-    return f"the first {n:,} of {planned}; nothing was run"
+    return f"the first {n:,} of {counted(n_planned * repeats, 'trial')}; nothing was run"

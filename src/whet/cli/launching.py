@@ -38,7 +38,9 @@ class Launcher:
         """Return what is started for *launch*."""
         run = self._run
         directory = self._folder / str(launch.number)
-        known = run.placeholders(launch.study, launch.number, launch.seed, directory, launch.budget)
+        known = run.placeholders(
+            launch.study, launch.number, launch.seed, directory, launch.budget, attempt=launch.attempt
+        )
         return Command(
             argv=tuple(run.argv(launch.config, known, launch.budget)),
             cwd=directory if run.chdir else Path(run.cwd),

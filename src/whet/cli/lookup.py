@@ -11,6 +11,7 @@ import click
 
 from whet.cli.places import study_dir
 from whet.cli.script import ScriptRun
+from whet.cli.standing import standing_of
 from whet.cli.text import one_line, shell_line
 from whet.core.protocols import Store, StudyRecord
 from whet.core.trial import Trial
@@ -93,11 +94,14 @@ def trial_numbered(store: Store, study: StudyRecord, number: int) -> Trial:
     """Return trial *number* of *study*.
 
     Raises:
-        UsageError: the study has no such trial.
+        UsageError: the study has no such trial, or none yet.
     """
     found = store.trials(study.id, numbers=[number])
     if found:
         return found[0]
+    n_planned = standing_of(store, study).n_planned
+    if study.holder is not None and (n_planned is None or number < n_planned):
+        raise UsageError(f"trial {number} of {study.name!r} has not begun yet; {study.holder} runs the study")
     last = store.trials(study.id, limit=1, newest_first=True)
     known = f"its trials go from 0 to {last[0].number}" if last else "it has no trials yet"
     raise UsageError(f"study {study.name!r} has no trial {number}; {known}")

@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("whet.cli.run:run_command", "Sweep the arguments of a program."),
     "resume": ("whet.cli.resume:resume_command", "Go on with a study: run what is missing, or more."),
     "status": ("whet.cli.status:status_command", "Show the studies that are going on."),
-    "history": ("whet.cli.status:history_command", "Show every study, newest first."),
+    "history": ("whet.cli.status:history_command", "Show every study, oldest first."),
     "show": ("whet.cli.show:show_command", "Show a study and its trials."),
     "best": ("whet.cli.show:best_command", "Show the best trial and its command line."),
     "logs": ("whet.cli.files:logs_command", "Print what a trial printed."),

@@ -48,7 +48,11 @@ def retries(text: str) -> Mapping[str, int]:
         return dict.fromkeys(_CAUSES, int(text))
     counts = {}
     for item in text.split(","):
-        cause, _, count = (part.strip() for part in item.partition("="))
+        cause, equals, count = (part.strip() for part in item.partition("="))
+        if not equals and cause not in _CAUSES:
+            raise click.BadParameter(
+                f"{text!r}: expected a whole number from 0, or CAUSE=NUMBER as in timeout=1,memory=0"
+            )
         if cause not in _CAUSES:
             raise click.BadParameter(f"{cause!r} is no cause of failure (known: {', '.join(_CAUSES)})")
         if not _is_count(count):
@@ -69,7 +73,7 @@ def trial_count(text: str) -> TrialCount:
     """Return how many trials ``50`` (in all) or ``+50`` (more than there are) mean."""
     digits = text.strip().removeprefix("+")
     if not _is_count(digits) or int(digits) == 0:
-        raise click.BadParameter(f"{text!r}: expected a number of trials, 50 in all or +50 more")
+        raise click.BadParameter(f"{text!r}: expected a whole number of trials from 1")
     return TrialCount(int(digits), text.strip().startswith("+"))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,12 +27,13 @@ class Overwrites:
     """Watches the files of a directory that trials share; says once which of them two trials have written.
 
     Args:
-        directory: in which the trials run.
-        ours: names in it that are not the trials'.
+        directory: in which the trials run. Files that are there already are left out of account: the program, its
+            data, and the file that our own output goes to, perhaps through ``tee``.
     """
 
-    def __init__(self, directory: Path, ours: Collection[str]) -> None:
-        self._directory, self._ours = directory, ours
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._before = _names(directory)
         self._spans: list[_Span] = []
         self._seen: dict[str, tuple[float, set[int]]] = {}  # when a file was written, and by one of which trials
         self._n_looks = 0
@@ -72,7 +72,14 @@ class Overwrites:
                 return [
                     (entry.name, entry.stat().st_mtime)
                     for entry in islice(entries, _MOST_FILES)
-                    if entry.name not in self._ours and entry.is_file(follow_symlinks=False)
+                    if entry.name not in self._before and entry.is_file(follow_symlinks=False)
                 ]
         except OSError:
             return []
+
+
+def _names(directory: Path) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(directory))  # noqa: PTH208 -- names, however many there are
+    except OSError:
+        return frozenset()

@@ -33,14 +33,9 @@ def store_folder(store_url: str, base: Path | None = None) -> Path:
 
 
 def study_dir(store_url: str, name: str, base: Path | None = None) -> Path:
-    """Return the directory of study *name*; see `store_folder`."""
+    """Return the directory of study *name*, in which trial 7 has the directory ``7``; see `store_folder`."""
     database = _database_file(store_url)
     return store_folder(store_url, base) / encoded_name(name, reserved="" if database is None else database.name)
-
-
-def trial_dir(store_url: str, name: str, number: int, base: Path | None = None) -> Path:
-    """Return the directory of trial *number* of study *name*; see `store_folder`."""
-    return study_dir(store_url, name, base) / str(number)
 
 
 def encoded_name(name: str, reserved: str = "") -> str:

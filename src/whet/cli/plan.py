@@ -10,7 +10,7 @@ from whet.cli.sweep import Sweep, Varied
 from whet.errors import UsageError
 from whet.space.domain import Float
 from whet.space.dsl import Budget, Drawn, Open
-from whet.space.grid import Grid
+from whet.space.grid import n_configs
 from whet.space.space import Space
 from whet.space.values import format_value
 
@@ -20,8 +20,6 @@ SCHEDULERS = ("none",)
 LATER_SCHEDULERS = ("median", "sha", "hyperband", "asha", "freeze_thaw", "pbt", "pb2")
 DEFAULT_MAX_TRIALS = 1_000
 _ALIASES = {"grid_search": "grid", "random_search": "random"}
-# Spaces with conditions are counted by walking their grid; past this many points (about half a second) they are not.
-_MOST_COUNTED = 20_000
 _THREE_DECADES = 1_000
 
 
@@ -141,16 +139,11 @@ def _n_points(space: Space) -> int | None:
     Raises:
         UsageError: the constraints leave none.
     """
-    if space.size is None:
-        return None
-    grid = Grid(space)
-    if grid.is_plain or grid.size > _MOST_COUNTED:
-        return grid.size
-    count = sum(grid.at(index) is not None for index in range(grid.size))
-    if not count:
+    count = n_configs(space)
+    if count == 0:
         rules = "; ".join(map(str, space.forbid))
-        raise UsageError(f"all {grid.size:,} combinations are excluded by --forbid ({rules}); loosen it")
-    return count
+        raise UsageError(f"all {space.size:,} combinations are excluded by --forbid ({rules}); loosen it")
+    return space.size if count is None else count
 
 
 def _default_strategy(n_points: int | None, max_trials: int, has_objective: bool, runs_all: bool) -> str:
@@ -187,9 +180,12 @@ def _check_strategy(strategy: str, sweep: Sweep, has_objective: bool) -> None:
 def _check_end(sweep: Sweep, n_points: int | None, max_trials: int, yes: bool) -> None:
     if n_points is None:
         endless = next(varied for varied in sweep.varied if sweep.space[varied.key].size is None)
+        call = str(endless.argument.value).strip()
+        sized = f"{call[:-1]}{'' if call.endswith('()') else ', '}size=5)"
         raise UsageError(
-            f"{endless.argument.flag or endless.key}: there is no end of values in {endless.argument.value}; "
-            "say when to end with --trials N, --timeout TIME or --target VALUE"
+            f"{endless.argument.flag or endless.key}: there is no end of values in {call}; "
+            "say when to end with --trials N, --timeout TIME or --target VALUE, "
+            f"or draw a list of values once: {sized}"
         )
     if n_points > max_trials and not yes:
         raise UsageError(

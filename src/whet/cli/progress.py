@@ -42,7 +42,10 @@ class Progress:
         mean_s = sum(self._durations) / len(self._durations)
         return max(0, n_total - history.n_finished) * mean_s / self._slots
 
-    def fraction_text(self, history: History) -> str:
-        """Return ``12/50``, or ``12`` where the end is not known."""
-        n_total = self.n_total(history)
-        return f"{history.n_finished:,}" if n_total is None else f"{history.n_finished:,}/{n_total:,}"
+    def fraction_text(self, history: History, last: int | None = None) -> str:
+        """Return ``12/50``, or ``12`` where the end is not known; with *last*, as it was when that trial ended."""
+        n_total, n = self.n_total(history), history.n_finished
+        if last is not None:
+            ended = (row.number for row in reversed(history.finished))
+            n -= next((i for i, number in enumerate(ended) if number == last), 0)
+        return f"{n:,}" if n_total is None else f"{n:,}/{n_total:,}"

@@ -17,12 +17,16 @@ from whet.cli.plan import DEFAULT_MAX_TRIALS
 from whet.cli.program import read_program
 from whet.cli.render import say
 from whet.cli.script import ScriptRun
-from whet.cli.standing import Standing, n_configs, standing_of
+from whet.cli.standing import Standing, standing_of
 from whet.cli.stop import give_command
 from whet.cli.text import counted, one_line
+from whet.cli.text import duration as duration_text
 from whet.core.events import Draft, Kind
+from whet.core.history import History
+from whet.core.problem import Problem
 from whet.core.protocols import Store, StudyRecord
 from whet.errors import StudyBusy, UsageError
+from whet.space.grid import n_configs
 from whet.stopping import Limits
 from whet.study import load
 
@@ -64,9 +68,14 @@ def resume_command(name: str, yes: bool, is_quiet: bool, store: str | None, is_j
     with opened(store) as studies:
         study = find_study(studies, name)
         run = ScriptRun.from_settings(study.settings)
-        limits, notices = _limits(study, standing_of(studies, study), changes, yes=yes)
         if study.holder is not None:
+            limits, notices = _limits(study, standing_of(studies, study), changes, yes=yes)
+            for notice in notices:
+                say(notice, err=True)
             return _pass_on(studies, study, changes, limits, store)
+        loaded = load(study.name, studies)
+        amended, outcomes = _with_passed_on(study, loaded.ledger.history)
+        limits, notices = _limits(amended, standing_of(studies, amended), changes, yes=yes)
         standing = _with_limits(standing_of(studies, study), limits)
         if standing.phase == "finished":
             return _say_finished(standing, notices, store)
@@ -74,15 +83,15 @@ def resume_command(name: str, yes: bool, is_quiet: bool, store: str | None, is_j
         gpus = gpus_for(run)
         notices += [f"since {one_line(study.name)} began: {change}" for change in run.changed_since()]
         conduct = Conduct(
-            load(study.name, studies),
+            loaded,
             run,
             style=chosen_style(is_json=is_json, is_quiet=is_quiet),
-            n_configs=n_configs(standing.problem),
+            n_configs=n_configs(standing.problem.space),
             gpus=gpus,
             store_option=store,
         )
         head = f"resuming {one_line(study.name)}: {standing.counts_text}"
-        return conduct.run([*notices, head], amendments=_amendments(study, run, limits))
+        return conduct.run([*notices, head], amendments=[*_amendments(study, run, limits), *outcomes])
 
 
 def _limits(study: StudyRecord, standing: Standing, changes: _Changes, *, yes: bool) -> tuple[Limits, list[str]]:
@@ -117,12 +126,26 @@ def _n_trials(
     n_trials = n_before + wanted.n if wanted.is_more else wanted.n
     if n_trials < n_asked:
         raise UsageError(f"--trials {wanted.n}: {n_asked:,} have been asked already; for more of them: --trials +N")
-    n_points = n_configs(standing.problem)
+    n_points = n_configs(standing.problem.space)
     if n_points is not None and n_trials > n_points:
         return n_points, [f"there are only {n_points:,} combinations, so {counted(n_points, 'trial')} in all"]
     if n_trials - n_before > DEFAULT_MAX_TRIALS and not yes:
         raise UsageError(f"{n_trials - n_before:,} more trials: add --yes if that is what you want")
     return n_trials, []
+
+
+def _with_passed_on(study: StudyRecord, history: History) -> tuple[StudyRecord, list[Draft]]:
+    """Return *study* with the limits that were passed on to a run which ended before it heard of them.
+
+    With them come the drafts that say that these commands are carried out.
+    """
+    outcomes = []
+    for seq, command in history.pending_commands.items():
+        match command:
+            case {"command": "amend", "settings": {"limits": dict(limits)}}:
+                study = replace(study, settings={**study.settings, "limits": limits})
+                outcomes.append(Draft(Kind.COMMAND, None, {"of": seq, "outcome": "done"}))
+    return study, outcomes
 
 
 def _with_limits(standing: Standing, limits: Limits) -> Standing:
@@ -145,13 +168,26 @@ def _pass_on(store: Store, study: StudyRecord, changes: _Changes, limits: Limits
             f"study {study.name!r} is being run by {study.holder}; to look: {hint('status', study.name, where)}; "
             f"to end it: {hint('stop', study.name, where)}"
         )
+    before = Limits(**study.settings.get("limits", {}))
+    if before.n_trials is None and limits.n_trials is not None:
+        before = replace(before, n_trials=n_configs(Problem.from_json(study.settings["problem"]).space))
+    if limits == before:
+        say(f"nothing changes for {study.holder}, which runs {one_line(study.name)}: {_limits_text(limits)}")
+        return 0
     give_command(store, study, {"command": "amend", "settings": {"limits": asdict(limits)}})
-    say(f"told {study.holder}, who runs {one_line(study.name)}: {_limits_text(limits)}")
+    say(f"told {study.holder}, which runs {one_line(study.name)}: {_limits_text(limits)}")
     return 0
 
 
 def _limits_text(limits: Limits) -> str:
-    return ", ".join(f"{name}={bound:g}" for name, bound in asdict(limits).items() if bound is not None)
+    n_trials, timeout_s, target, max_failures = limits.n_trials, limits.timeout_s, limits.target, limits.max_failures
+    parts = [
+        None if n_trials is None else f"{counted(n_trials, 'combination')} in all",
+        None if timeout_s is None else f"{duration_text(timeout_s)} for this run",
+        None if target is None else f"until {target:g} is reached",
+        None if max_failures is None else f"at most {counted(max_failures, 'failure')}",
+    ]
+    return ", ".join(part for part in parts if part is not None)
 
 
 def _say_finished(standing: Standing, notices: list[str], where: str | None) -> int:
@@ -159,7 +195,7 @@ def _say_finished(standing: Standing, notices: list[str], where: str | None) -> 
     for notice in notices:
         say(notice, err=True)
     limits = standing.study.settings["limits"]
-    n_asked, n_points = sum(standing.counts.values()), n_configs(standing.problem)
+    n_asked, n_points = sum(standing.counts.values()), n_configs(standing.problem.space)
     if limits["target"] is not None and n_asked != standing.n_planned:
         say(f"{one_line(name)} is finished, its target {limits['target']:g} is reached: {standing.counts_text}")
         say(f"to go on: {hint('resume', name, where, '--target', 'VALUE')}")

@@ -115,7 +115,9 @@ class ScriptRun:
         head = self.program.argv(self.python, base=base)
         return [*head, *self.sweep.render(config, budget=budget, placeholders=known)]
 
-    def placeholders(self, study: str, number: int, seed: int, directory: Path, budget: float | None) -> dict[str, str]:
+    def placeholders(
+        self, study: str, number: int, seed: int, directory: Path, budget: float | None, *, attempt: int = 1
+    ) -> dict[str, str]:
         """Return what ``{name}`` in an argument stands for, by name.
 
         Args:
@@ -124,18 +126,20 @@ class ScriptRun:
             seed: of the trial, the same for every config.
             directory: of the trial.
             budget: how far it may go; ``None``: as far as there is.
+            attempt: from the second one on, the checkpoint that an earlier one has left is what to begin with.
         """
         fidelity = self.sweep.fidelity
         if budget is None and fidelity is not None and isinstance(fidelity.value, Budget):
             budget = fidelity.value.high
+        checkpoint = directory / "checkpoint"
         return {
             "study": study,
             "number": str(number),
             "seed": str(seed),
             "trial_dir": str(directory),
             "budget": "" if budget is None else str(format_value(budget)),
-            "checkpoint_in": "",
-            "checkpoint_out": str(directory / "checkpoint"),
+            "checkpoint_in": str(checkpoint) if attempt > 1 and checkpoint.exists() else "",
+            "checkpoint_out": str(checkpoint),
         }
 
     def command_line(self, trial: Trial, study: str, directory: Path) -> str:
@@ -144,7 +148,7 @@ class ScriptRun:
         Args:
             trial: one that has a config.
             study: its name.
-            directory: the trial's; see `whet.cli.places.trial_dir`.
+            directory: the trial's; see `whet.cli.places.study_dir`.
         """
         seed = replicate_seed(self.seed, trial.replicate)
         known = self.placeholders(study, trial.number, seed, directory, trial.budget)

@@ -77,20 +77,19 @@ def show_command(
             raise UsageError("--after counts by number and cannot be used with --sort value; use --limit alone")
         standing = standing_of(studies, target.study)
         wanted = frozenset(map(State, states))
-        if limit is None and not is_json:
-            limit = _PAGE
-        trials = _chosen(studies, standing, wanted, sort, after=-1 if after is None else after, limit=limit)
+        start = -1 if after is None else after
         if is_json:
             commands = CommandLines(studies, target.study)
-            for trial in trials:
+            for trial in _chosen(studies, standing, wanted, sort, after=start, limit=limit):
                 say(json_line({**trial_record(trial), "command": commands.of(trial)}))
             return 0
         print_study(studies, standing, store)
         say()
-        page = list(trials)
+        n_shown = _PAGE if limit is None else limit
+        found = list(_chosen(studies, standing, wanted, sort, after=start, limit=n_shown + 1))
+        page = found[:n_shown]
         print_trials(page, standing.problem)
-        n_matching = sum(n for state, n in standing.counts.items() if not wanted or state in wanted)
-        if page and sort == "number" and len(page) == limit and len(page) < n_matching:
+        if sort == "number" and len(found) > n_shown:
             options = ("--after", str(page[-1].number), *(word for state in states for word in ("--state", state)))
             say(f"\nmore: {hint('show', name, store, *options)}")
     return 0

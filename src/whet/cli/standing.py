@@ -14,12 +14,10 @@ from whet.core.owner import is_gone
 from whet.core.problem import Objective, Problem
 from whet.core.protocols import Store, StudyRecord, Summary
 from whet.core.trial import State, Trial
-from whet.space.grid import Grid
+from whet.space.grid import n_configs
 from whet.stopping import Limits
 
 Phase = Literal["running", "stopped", "finished"]
-
-_MOST_POINTS_LOOKED_AT = 10_000  # of a grid with forbidden or doubled points, to tell whether all have been asked
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Standing:
         """Number of trials that the study will have in the end, ``None`` if that is not known."""
         limit, size = self._limits.n_trials, self.problem.space.size
         # With a limit it is not worth the time to leave out what is forbidden.
-        n = n_configs(self.problem) if limit is None else min(limit, size or limit)
+        n = n_configs(self.problem.space) if limit is None else min(limit, size or limit)
         return None if n is None else n * self.study.settings.get("repeats", 1)
 
     @property
@@ -102,8 +100,8 @@ class Standing:
             return ""
         objective: Objective = self.problem.objectives[0]
         value = distinct_numbers([self.best.values.get(objective.name)])[0]
-        alone = ", not averaged" if self.study.settings.get("repeats", 1) > 1 else ""
-        return f"{objective.name} {value} (trial {self.best.number}{alone})"
+        kind = "best single trial:" if self.study.settings.get("repeats", 1) > 1 else "trial"
+        return f"{objective.name} {value} ({kind} {self.best.number})"
 
     @property
     def elapsed_s(self) -> float:
@@ -163,16 +161,3 @@ def command_text(study: StudyRecord) -> str:
     run = study.settings["run"]
     module = ["-m"] if run["program"]["kind"] == "module" else []
     return shell_line([*module, run["program"]["target"], *run["arguments"]])
-
-
-def n_configs(problem: Problem) -> int | None:
-    """Return how many configs there are, ``None`` if their number is endless or takes too long to find out."""
-    size = problem.space.size
-    if size is None:
-        return None
-    grid = Grid(problem.space)
-    if grid.is_plain:
-        return size
-    if size > _MOST_POINTS_LOOKED_AT:
-        return None
-    return sum(grid.at(point) is not None for point in range(size))

@@ -108,7 +108,7 @@ def _show_many(standings: Sequence[Standing], store: str | None) -> None:
         say(f"and {len(standings) - len(shown):,} more; all of them: whet history")
     resumable = [s.study.name for s in shown if s.can_resume]
     if resumable:
-        say(f"\nto go on: {hint('resume', resumable[0], store)}")
+        say(f"\nto go on: {hint('resume', resumable[0] if len(resumable) == 1 else 'NAME', store)}")
 
 
 def _show_one(standing: Standing, store: str | None) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Literal, TextIO
 
+_NOBODY_READS = (errno.EPIPE, errno.EIO)  # the pipe, the terminal is closed
+
 
 class Stream:
-    """Standard output or standard error, written to as long as somebody is there to read it."""
+    """Standard output or standard error, written to as long as somebody is there to read it.
+
+    Attributes:
+        failure: why what was written is lost, if somebody is there and does not get it, as on a full disk.
+    """
 
     def __init__(self, name: Literal["stdout", "stderr"]) -> None:
         self._stream: TextIO | None = getattr(sys, name)
+        self.failure: str | None = None
 
     @property
     def is_terminal(self) -> bool:
@@ -27,5 +35,9 @@ class Stream:
         try:
             self._stream.write(f"{text}\n")
             self._stream.flush()
-        except (OSError, ValueError):
+        except ValueError:  # closed
             self._stream = None
+        except OSError as error:
+            self._stream = None
+            if error.errno not in _NOBODY_READS:
+                self.failure = error.strerror or str(error)

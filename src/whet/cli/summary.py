@@ -10,6 +10,7 @@ from typing import Any
 
 from whet.analysis.hints import result_hints
 from whet.cli.describe import cause_text, config_text, counts_text, trial_name, trial_record, values_text
+from whet.cli.lookup import hint
 from whet.cli.script import ScriptRun
 from whet.cli.text import counted, duration, number, one_line, printable
 from whet.core.history import History
@@ -38,7 +39,7 @@ class Ending:
         outcome: why it ended.
         folder: the study's directory.
         took_s: how long the run took.
-        resume_line: the command that goes on with the study.
+        store_option: the value of ``--store``, for the commands that are printed.
         n_total: how many trials there are to be in all, if that is known.
     """
 
@@ -47,7 +48,7 @@ class Ending:
     outcome: Outcome
     folder: Path
     took_s: float
-    resume_line: str
+    store_option: str | None
     n_total: int | None
 
     @property
@@ -62,6 +63,10 @@ class Ending:
         is_all_run = self.n_total is not None and history.n_finished >= self.n_total
         is_over = self.outcome.reason == "done" or is_all_run
         return is_over and all(trial.is_reserved for trial in history.unfinished.values())
+
+    def command(self, name: str, *options: str) -> str:
+        """Return a command of whet about the study, ready to paste."""
+        return hint(name, self.study.name, self.store_option, *options)
 
     @property
     def exit_code(self) -> int:
@@ -88,6 +93,7 @@ class Ending:
 def ending_record(ending: Ending) -> dict[str, Any]:
     """Return what the last line of `--json` says."""
     best = ending.best()
+    has_met_target = ending.outcome.reason == "target"  # as long as it is the same, there is nothing to resume
     return {
         "event": "study_finished",
         "study": ending.study.name,
@@ -95,7 +101,7 @@ def ending_record(ending: Ending) -> dict[str, Any]:
         "message": ending.outcome.message or None,
         "counts": {state.value: n for state, n in ending.history.counts().items()},
         "best": None if best is None else {**trial_record(best), "command": ending.command_of(best)},
-        "resume": None if ending.is_complete else ending.resume_line,
+        "resume": None if ending.is_complete or has_met_target else ending.command("resume"),
         "exit_code": ending.exit_code,
     }
 
@@ -114,11 +120,12 @@ def ending_lines(ending: Ending, last_failure: str | None) -> Iterator[str]:
     if best is not None:
         yield from _best_lines(ending, best)
     elif history.counts()[State.COMPLETED]:
-        yield from _why_no_best(history)
+        yield from _why_no_best(ending)
     if not ending.is_complete:
-        yield f"to go on: {ending.resume_line}"
-    for hint in result_hints(history):
-        yield f"hint: {one_line(hint)}"
+        target = ("--target", "VALUE") if ending.outcome.reason == "target" else ()
+        yield f"to go on: {ending.command('resume', *target)}"
+    for text in result_hints(history):
+        yield f"hint: {one_line(text)}"
 
 
 def _best_lines(ending: Ending, best: Trial) -> Iterator[str]:
@@ -132,13 +139,14 @@ def _best_lines(ending: Ending, best: Trial) -> Iterator[str]:
     yield f"  {ending.command_of(best)}"
 
 
-def _why_no_best(history: History) -> Iterator[str]:
-    problem = history.problem
+def _why_no_best(ending: Ending) -> Iterator[str]:
+    problem = ending.history.problem
     if not problem.objectives:
         yield "no --objective was given, so no trial is the best one (--objective NAME:min or NAME:max names it)"
     elif len(problem.objectives) > 1:
         names = ", ".join(objective.name for objective in problem.objectives)
         yield f"several objectives ({one_line(names)}): no trial is the best in all of them"
+        yield f"those that no other one beats: {ending.command('best')}"
     elif problem.constraints:
         yield "no completed trial meets the constraints"
 

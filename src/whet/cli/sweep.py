@@ -7,16 +7,17 @@ given, and what varies takes the place of the text it was read from.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from whet.cli.arguments import Argument, flag_key, read_arguments
-from whet.cli.program import Program, read_program
+from whet.cli.program import Program
+from whet.cli.rulecheck import check_varies, never_taken
 from whet.errors import UsageError
-from whet.space.conditions import match_name
+from whet.space.conditions import match_name, parse_condition
 from whet.space.domain import Categorical, Domain
 from whet.space.dsl import Budget, Drawn, Listed, Open, Toggle, Value, Verbatim, parse_value
 from whet.space.space import Space
@@ -102,16 +103,6 @@ class Sweep:
         return argv
 
 
-def read_command(tokens: Sequence[str], **options: Any) -> Sweep:
-    """Read ``SCRIPT ARGS``, whet's own options taken off; *options* are those of :func:`read_sweep`.
-
-    Raises:
-        UsageError: the program cannot be run; and what :func:`read_sweep` raises.
-    """
-    program, arguments = read_program(tokens)
-    return read_sweep(program, arguments, **options)
-
-
 def read_sweep(
     program: Program,
     arguments: Sequence[str],
@@ -158,6 +149,7 @@ class _Reader:
         self._n_positional = 0
         self._domains: dict[str, Domain] = {}
         self._names: list[str] = []
+        self._fixed: dict[str, str] = {}  # what would be a parameter if its value were a list
         self.pieces: list[str | Varied] = []
         self.notices: list[str] = []
 
@@ -177,6 +169,7 @@ class _Reader:
         if isinstance(value, Verbatim):
             self.notices += value.notices
             self.pieces += argument.with_value(value.text)
+            self._fixed[name] = argument.value
         else:
             self._vary(name, argument, value)
 
@@ -222,13 +215,25 @@ class _Reader:
         known = list(self._domains)
         for text in when:
             name, condition = _split_when(text)
+            self._check_vary("--when", [name, *parse_condition(condition).names])
             key = match_name(name, known, "--when")
             if self._domains[key].when is not None:
                 raise UsageError(f"--when {name}: given twice; join the conditions with `and`")
             domain: Any = self._domains[key]
             self._domains[key] = replace(domain, when=condition)
-        groups = [[match_name(_unquoted(name), known, "--zip") for name in text.split(",")] for text in zips]
-        return Space(self._domains, zips=groups, forbid=list(forbid))
+        for text in forbid:
+            self._check_vary("--forbid", parse_condition(text).names)
+        zipped = [[_unquoted(name) for name in text.split(",")] for text in zips]
+        for names in zipped:
+            self._check_vary("--zip", names)
+        groups = [[match_name(name, known, "--zip") for name in names] for names in zipped]
+        space = Space(self._domains, zips=groups, forbid=list(forbid))
+        self.notices += never_taken(space)
+        return space
+
+    def _check_vary(self, where: str, names: Iterable[str]) -> None:
+        for name in names:
+            check_varies(name, where, self._domains, self._fixed)
 
 
 def _split_when(text: str) -> tuple[str, str]:

@@ -153,7 +153,7 @@ class CommandExecutor:
         """Ask an attempt to end; see `whet.core.protocols.Executor`."""
         for slot in self._connected:
             if slot.token == token:
-                slot.send({"stop": how})  # if it is gone, poll finds that out
+                slot.send({"stop": how})  # if it does not take that, poll finds it gone
 
     def poll(self, timeout_s: float) -> list[Happening]:
         """Return what has happened, waiting up to *timeout_s* seconds for the first thing."""
@@ -233,7 +233,7 @@ class CommandExecutor:
         # The guard has seen to it already, unless it was killed together with the slot process.
         kill_marked(slot.mark)
         duration_s = time.monotonic() - self._began.pop(slot.token)
-        message = "the process beside the trial was killed; what ran of the trial was ended"
+        message = "the process beside the trial was killed or did not answer; what ran of the trial was ended"
         self._happened.append(Ended(slot.token, "lost", None, {}, f"{message}\n{complaints}".strip(), duration_s))
 
 

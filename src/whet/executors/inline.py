@@ -28,7 +28,7 @@ class InlineExecutor:
 
         Args:
             fn: called with the launch and with ``report(step, metrics)``; returns its metrics, a number (the metric
-                ``value``), or nothing.
+                ``value``), or nothing. What it returns of a metric that it has reported counts as reported last.
             slots: how many results may wait to be polled.
 
         Raises:
@@ -54,15 +54,21 @@ class InlineExecutor:
             raise ExecutorError(f"all {self.slots} slots are taken: poll for what has ended")
         self._n_taken += 1
         metrics: dict[str, float] = {}
+        last_step = 0.0
 
         def report(step: float, reported: Mapping[str, float]) -> None:
+            nonlocal last_step
             row = {name: float(value) for name, value in reported.items()}
+            last_step = float(step)
             metrics.update(row)
-            self._happened.append(Reported(launch.token, [(float(step), row)]))
+            self._happened.append(Reported(launch.token, [(last_step, row)]))
 
         began = time.monotonic()
         try:
-            metrics.update(_metrics(self._fn(launch, report)))
+            returned = _metrics(self._fn(launch, report))
+            if corrected := {n: value for n, value in returned.items() if n in metrics and value != metrics[n]}:
+                report(last_step, corrected)
+            metrics.update(returned)
         except (Exception, SystemExit):
             cause: Literal["error"] | None = "error"
             message = _safe(traceback.format_exc())

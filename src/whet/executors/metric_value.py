@@ -13,9 +13,6 @@ NON_FINITE = r"[+-]?(?:[nN][aA][nN]|[iI][nN][fF](?:[iI][nN][iI][tT][yY])?)"
 FRACTION = r"[0-9]++\ {0,8}/\ {0,8}[0-9]++"
 
 _VALUE = re.compile(rf"(?:{FRACTION}|{NUMBER}%?|{NON_FINITE})", re.VERBOSE)
-_STEP = re.compile(r"\s{0,16}(?:\[\s{0,8}([0-9]++)(?:\s{0,8}[,/]\s{0,8}[0-9]++)?\s{0,8}\](?=[\s\[])|([0-9]++):\t)")
-_R_PRINT = re.compile(r'\s{0,8}\[1\] "(.*)"\s*')
-
 _STEP = re.compile(
     r"(?:(?:train|training|trainer|val|valid|validation|eval|evaluation|test|current|after|at|for|during|end of)"
     r"[ _/.-])*+"

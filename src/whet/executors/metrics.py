@@ -13,6 +13,8 @@ The step of a reading is, in this order:
    how many: a configuration that is printed as ``epoch: 100`` is no header;
 4. a count: how many times the metric has been read, this time included. Each metric has its own, so that lines of
    training loss in between leave the count of the validation loss alone.
+
+Python's tracebacks are skipped: their lines quote the source, ``fit(lr=0.1)``, and end in ``ValueError: ... (got 3)``.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ _ESCAPE = re.compile(
     "|(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*+(?:\x07|\x9c|\x1b\\\\)?"  # OSC, DCS, SOS, PM, APC
     "|\x1b[ -/]*+[0-~]?"
 )
+_TRACEBACK = "Traceback (most recent call last):"
+_EXCEPTION = re.compile(r"(?:\w+\.)*+[A-Z]\w*+(?::|\s*$)")  # the line after a traceback's frames
 _SEPARATORS = re.compile(r"[\W_]+")
 
 
@@ -75,11 +79,14 @@ class MetricReader:
         self._pattern = None if pattern is None else _compiled(pattern)
         self._table = Table()
         self._header_step: int | float | None = None
+        self._is_in_traceback = False
         self._counts: dict[str, int] = {}
 
     def feed(self, line: str) -> Reading | None:
         """Read one line of text; ``None`` where it holds no metric. Never raises."""
         text = strip_ansi(line)
+        if self._is_of_traceback(text):
+            return None
         if not _HAS_VALUE.search(text):
             self._table.note(text)
             return None
@@ -94,6 +101,16 @@ class MetricReader:
         """Read one line of the file `$WHET_METRICS`: a JSON object, or else what `feed` can make of it."""
         pairs = _json_pairs(line)
         return self.feed(line) if pairs is None else self._reading(line, pairs)
+
+    def _is_of_traceback(self, text: str) -> bool:
+        """Tell whether the line belongs to a traceback: its head, an indented line below that, or its exception."""
+        if text.startswith(_TRACEBACK):
+            self._is_in_traceback = True
+            return True
+        if not self._is_in_traceback:
+            return False
+        self._is_in_traceback = text.startswith(" ")
+        return self._is_in_traceback or _EXCEPTION.match(text) is not None
 
     def _reading(self, line: str, pairs: list[Pair], winning: list[Pair] | None = None) -> Reading | None:
         step, metrics = _split(pairs)

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -68,7 +69,7 @@ class Slot:
         connection.settimeout(_SEND_S)
         self._connection, self._runner = connection, runner
         self._inbox = Unpacker()
-        self._is_ready = False
+        self._pid: int | None = None  # known once it is ready
         self.token: str | None = None
         self.mark = b""
 
@@ -83,7 +84,7 @@ class Slot:
             ExecutorError: it has not come up.
         """
         deadline = time.monotonic() + _READY_S
-        while not self._is_ready:
+        while self._pid is None:
             left_s = deadline - time.monotonic()
             messages = self.receive() if left_s > 0 and _is_readable(self.fileno(), left_s) else None
             if messages is None:
@@ -91,18 +92,15 @@ class Slot:
                 raise ExecutorError(f"the process beside the trials could not be started: {why}")
 
     def send(self, message: Mapping[str, Any]) -> bool:
-        """Send a message; tell whether the slot process is there to get it.
-
-        Raises:
-            ExecutorError: it is there, but does not take it.
-        """
+        """Send a message; tell whether the slot process takes it. One that is there and does not is killed."""
         try:
             self._connection.sendall(pack(dict(message)))
-        except TimeoutError:
-            raise ExecutorError(
-                f"a process beside the trials has not answered for {_SEND_S:.0f} s: is it stopped (SIGSTOP), or the "
-                "machine out of memory?"
-            ) from None
+        except TimeoutError:  # it is suspended, or the machine is out of memory; it has half of a message now
+            assert self._pid is not None, "a message to a slot process that was not waited for"
+            with contextlib.suppress(OSError):
+                os.kill(self._pid, signal.SIGKILL)
+                self._connection.shutdown(socket.SHUT_RDWR)
+            return False
         except OSError:
             return False
         return True
@@ -119,8 +117,7 @@ class Slot:
             return None
         messages = self._inbox.feed(data)
         if messages and "ready" in messages[0]:
-            self._is_ready = True
-            del messages[0]
+            self._pid = messages.pop(0)["ready"]
         return messages
 
     def hang_up(self) -> None:

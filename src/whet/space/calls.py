@@ -104,6 +104,7 @@ _KINDS = {
     "*": "a list of numbers",
     "**": "a list of lists of numbers",
 }
+_CLASS_WORDS = re.compile(r"^(?:Float|Int|Normal|NumpyDistribution): |[;,] use (?:Constant|Float|Categorical)\b.*")
 Span = tuple[int, int]
 
 
@@ -162,7 +163,9 @@ def read_call(source: Source, name: str, bracket: Bracket) -> Listed | Drawn | O
     try:
         domain = _DOMAINS[name](**bound) if name in _DOMAINS else _sampled(name, positional, given)
     except SpaceError as error:
-        raise _unfit(source, name, f"makes no domain: {error}") from None
+        # The message is about a class of Python, whose name and whose remedies mean nothing here.
+        problem = _CLASS_WORDS.sub("", str(error))
+        raise _unfit(source, name, f"does not take these: {problem}") from None
     return Open(domain) if size is None else Drawn(name, bound, size, source, None if name in _NUMPY else domain)
 
 

@@ -83,7 +83,8 @@ def _read_range(source: Source, found: re.Match[str]) -> Listed:
     values = range(*numbers)
     if not values:
         raise source.error(found.start(), f"the range is empty: expected a start below the stop, got {values}")
-    expansion = source.notice(f"{found[0]} is {values}: {abridged(values)}")
+    shown = str(values) if found[0].startswith("range") else f"{found[0]} is {values}"
+    expansion = source.notice(f"{shown}: {abridged(values)}")
     return Listed(Ordinal(values), notices=(expansion,))
 
 

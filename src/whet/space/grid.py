@@ -13,6 +13,8 @@ from whet.space.plain import shortened
 from whet.space.space import Space
 
 _ROUNDS = 6
+# Spaces with conditions are counted by walking their grid; past this many points (a quarter of a second) they are not.
+_MOST_COUNTED = 10_000
 
 
 class Grid:
@@ -76,6 +78,18 @@ class Grid:
             name = next((name for name in axis if name in config), None)
             index = index * size + (0 if name is None else self._space[name].index_of(config[name]))
         return index
+
+
+def n_configs(space: Space) -> int | None:
+    """Return how many configs *space* has, ``None`` if their number is endless or takes too long to find out."""
+    if space.size is None:
+        return None
+    grid = Grid(space)
+    if grid.is_plain:
+        return grid.size
+    if grid.size > _MOST_COUNTED:
+        return None
+    return sum(grid.at(index) is not None for index in range(grid.size))
 
 
 def permuted(key: int, size: int, i: int) -> int:

@@ -98,7 +98,7 @@ class Normal(Domain):
         """Return :meth:`encode` of each of the n *values*; shape (n,)."""
         if self.step is not None:
             return Domain.encode_column(self, values)
-        column = number_column(self, values).astype(np.float64)
+        column = number_column(self, values, {int, float})
         refuse_first(self, values, ~(np.isfinite(column) & ((column > 0) | (not self.log))))
         z = (self.mean - (np.log(column) if self.log else column)) / self.std / math.sqrt(2)
         tails = np.fromiter(map(math.erfc, z.tolist()), dtype=np.float64, count=len(values))

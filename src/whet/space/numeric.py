@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ class Float(Domain):
         """Return :meth:`encode` of each of the n *values*; shape (n,)."""
         if self.step is not None:
             return Domain.encode_column(self, values)
-        column = number_column(self, values).astype(np.float64)
+        column = number_column(self, values, {int, float})
         refuse_first(self, values, ~((self.low <= column) & (column <= self.high)))
         offsets, width = column - self.low, self.high - self.low
         if self.log:
@@ -184,9 +185,7 @@ class Int(Domain):
 
     def encode_column(self, values: Sequence[Any]) -> NDArray[np.float64]:
         """Return :meth:`encode` of each of the n *values*; shape (n,)."""
-        column = number_column(self, values)
-        if column.dtype != np.int64:
-            return Domain.encode_column(self, values)  # finds the culprit
+        column = number_column(self, values, {int})
         refuse_first(self, values, (column < self.low) | (column > self.high))
         # Modulo 2^64 the difference is right even where it does not fit into an int64.
         offsets = column.view(np.uint64) - np.uint64(self.low % 2**64)
@@ -245,20 +244,18 @@ def whole(what: str, value: Any) -> int:
     return number
 
 
-def number_column(domain: Domain, values: Sequence[Any]) -> NDArray[Any]:
-    """Return the n *values* as an array of numbers; shape (n,).
+def number_column(domain: Domain, values: Sequence[Any], kinds: set[type]) -> NDArray[Any]:
+    """Return the n *values* as an array of ints if *kinds* has no float, else of floats; shape (n,).
 
     Raises:
-        ConfigError: one of them is no number.
+        ConfigError: one of them is no number of these kinds, and none that the domain takes.
     """
-    try:
-        column = np.asarray(values) if len(values) else np.empty(0)
-    except (ValueError, OverflowError):
-        column = np.empty(0, dtype=object)
-    if column.shape != (len(values),) or column.dtype.kind not in "iuf":
-        refuse_first(domain, values, np.array([not domain.contains(value) for value in values]))
-        return np.array([float(value) for value in values])
-    return column
+    dtype = np.float64 if float in kinds else np.int64
+    if set(map(type, values)) <= kinds:
+        with contextlib.suppress(OverflowError):
+            return np.array(values, dtype)
+    refuse_first(domain, values, np.array([not domain.contains(value) for value in values]))
+    return np.array([plain(value) for value in values], dtype)
 
 
 def refuse_first(domain: Domain, values: Sequence[Any], is_bad: NDArray[np.bool_]) -> None:

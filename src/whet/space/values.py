@@ -125,6 +125,7 @@ def listed(
 ) -> Listed:
     """Make a list of *elements*; what is there twice is dropped with a notice."""
     kept: dict[Hashable, Any] = {}
+    texts: set[str | None] = set()  # what the program would get; '1' and 1 are the same to it
     spellings: dict[Hashable, str] = {}
     dropped: dict[str, None] = {}
     for element in elements:
@@ -132,12 +133,15 @@ def listed(
         end = element.index + len(element.text)
         value = literal_or_text(source, element.index, end) if is_nested else element.value
         key = value_key(value)
-        if key in kept:
+        # a store may give back a list for a tuple, so what is nested always keeps its text
+        is_spelled = is_nested or (value is not None and element.text != format_value(value))
+        text = element.text if is_spelled else format_value(value)
+        if key in kept or text in texts:
             dropped[element.text] = None
             continue
         kept[key] = value
-        # a store may give back a list for a tuple, so what is nested always keeps its text
-        if is_nested or (value is not None and element.text != format_value(value)):
+        texts.add(text)
+        if is_spelled:
             spellings[key] = element.text
     if dropped:
         notices += (source.notice(f"dropped what is there twice: {abridged(list(dropped))}"),)
