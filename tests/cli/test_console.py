@@ -66,7 +66,8 @@ def test_a_line_for_each_trial(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = _show(_ran(), "lines", capsys)
     lines = out.splitlines()
     assert len(lines) == 3
-    assert re.fullmatch(r"\[3/10\] s/0  completed  loss=0  a=0  \(0.0 s\)  best so far", lines[0])
+    assert re.fullmatch(r"\[1/10\] s/0  completed  loss=0  a=0  \(0.0 s\)  best so far", lines[0])
+    assert [line.split()[0] for line in lines] == ["[1/10]", "[2/10]", "[3/10]"], "all had ended before the first line"
     assert err == ""
 
 

@@ -247,7 +247,7 @@ def live(whet: Whet, here: Path) -> subprocess.Popen[str]:
 def test_new_limits_are_passed_on_to_who_runs_it(live: subprocess.Popen[str], here: Path) -> None:
     said = call("resume", "s", "--trials", "+2")
     assert "told" in said.out
-    assert "n_trials=4" in said.out
+    assert "4 combinations in all" in said.out
     (here / "hold").unlink()
     out, _ = live.communicate(timeout=60)
     assert live.returncode == 0
@@ -268,6 +268,19 @@ def test_limits_that_came_too_late_for_a_run_hold_when_it_is_resumed(
     assert len(_study().trials) == history.settings["limits"]["n_trials"] == n_trials
     assert not history.pending_commands
     assert "finished" in call("resume", "s").out
+
+
+def test_nothing_is_passed_on_when_the_whole_grid_runs_already(whet: Whet, here: Path) -> None:
+    (here / "hold").touch()
+    process = whet.start("run", "--name", "s", "--minimize", "loss", "fit.py", "--x", "[1, 2, 3]")
+    _wait_for(lambda: _is_running(here))
+    said = call("resume", "s", "--trials", "+2")
+    assert "nothing changes for" in said.out
+    assert "3 combinations in all" in said.out
+    assert "there are only 3 combinations" in said.err
+    (here / "hold").unlink()
+    process.communicate(timeout=60)
+    assert not [event for event in _study().ledger.store.events(1) if event.kind is Kind.COMMAND]
 
 
 def test_without_anything_to_pass_on_it_is_busy(live: subprocess.Popen[str], here: Path) -> None:

@@ -229,6 +229,20 @@ def test_a_dry_run_prints_what_would_run_and_stores_nothing(here: Path) -> None:
     assert not (here / ".whet").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--max-trials", 3, "train.py", "--x", "[1, 2, 3, 4]"], "# 4 trials; nothing was run"),
+        (
+            ["--timeout", 9, "train.py", "--x", "uniform(0, 1)"],
+            "# the first 10 trials, there is no end of them; nothing was run",
+        ),
+    ],
+)
+def test_a_dry_run_says_how_much_it_shows(arguments: list[Any], said: str, here: Path) -> None:
+    assert call("run", "--dry-run", *arguments).out.splitlines()[-1] == said
+
+
 def test_a_dry_run_shows_the_repeats_and_fills_in_placeholders(here: Path) -> None:
     options = ["--dry-run", "--json", "--seed", 1, "--repeats", 2]
     records = call("run", *options, "train.py", "--x", "[1, 2]", "{number}-{seed}")

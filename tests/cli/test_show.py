@@ -374,3 +374,11 @@ def test_the_line_that_best_prints_runs_the_best_trial_again(
     printed = subprocess.run(["/bin/sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert printed.splitlines()[0] == "args ['--text', \"it's $HOME\"]"
     assert "it's $HOME" in one
+
+
+def test_repeats_tell_the_best_single_trial_from_the_mean() -> None:
+    study = begin("s", repeats=3, settings={"limits": {"n_trials": 2}})
+    finish(study, [4.0, 1.0, 3.0])
+    said = call("show", "s").out
+    assert "loss 1 (best single trial: 1)" in said
+    assert "2 configs × 3 repeats" in said

@@ -281,3 +281,10 @@ def test_times() -> None:
 
 def test_fields_align_and_keep_lines_together() -> None:
     assert list(fields([("a", "1"), ("long", "x\ny\x1b[0m"), ("none", "")])) == ["a     1", "long  x", "      y"]
+
+
+def test_of_several_that_can_go_on_none_is_picked(tmp_path: Path) -> None:
+    begin("a", settings=script_settings(["--lr", "[1, 2]"], tmp_path))
+    assert "to go on: whet resume a" in call("status").out
+    begin("b", settings=script_settings(["--lr", "[1, 2]"], tmp_path))
+    assert "to go on: whet resume NAME" in call("status").out

@@ -71,6 +71,14 @@ def test_stop_need_not_wait(live: subprocess.Popen[str]) -> None:
     assert _state(0) is State.WAITING
 
 
+def test_a_trial_that_is_still_to_come_has_not_begun(live: subprocess.Popen[str]) -> None:
+    for command in (["stop"], ["logs"], ["logs", "-f"], ["show"]):
+        assert "trial 3 of 'a' has not begun yet" in call(*command, "a/3", expect=2).err
+        assert "has no trial 4" in call(*command, "a/4", expect=2).err
+    call("stop", "a")
+    live.communicate(timeout=60)
+
+
 def test_stopping_what_does_not_run_says_so() -> None:
     finish(begin(), [1])
     said = call("stop", "a")

@@ -23,7 +23,7 @@ def _ending(here: Path, values: list[Any], reason: Reason = "done", message: str
     arguments = ("--lr", "[0.1, 0.01]", "--opt", "[sgd, adam]")
     run = ScriptRun(Program("script", "train.py"), arguments, str(here), 1, sys.executable, "grid")
     total = 4 * options.get("repeats", 1)
-    return Ending(study, run, Outcome(reason, message), here / "s", 61.0, "whet resume s", total)
+    return Ending(study, run, Outcome(reason, message), here / "s", 61.0, None, total)
 
 
 @pytest.fixture
@@ -70,6 +70,17 @@ def test_a_study_that_is_not_at_its_end(here: Path) -> None:
     lines = list(ending_lines(_ending(here, [4.0], "timeout"), None))
     assert "the time is up" in lines
     assert lines[-1] == "to go on: whet resume s"
+
+
+def test_after_a_target_only_another_one_goes_on(here: Path) -> None:
+    ending = _ending(here, [4.0], "target")
+    assert list(ending_lines(ending, None))[-1] == "to go on: whet resume --target VALUE s"
+    assert ending_record(ending)["resume"] is None
+
+
+def test_several_objectives_name_the_next_command(here: Path) -> None:
+    ending = _ending(here, [{"loss": 1.0, "acc": 2.0}], objective={"loss": "minimize", "acc": "maximize"})
+    assert "those that no other one beats: whet best s" in list(ending_lines(ending, None))
 
 
 def test_failures(here: Path) -> None:

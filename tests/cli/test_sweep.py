@@ -207,7 +207,7 @@ def test_a_vector_is_one_argument_that_holds_a_list():
 
 
 def test_a_config_that_went_through_a_store_gives_the_same_line():
-    sweep = read("--a", "[(0.9, 0.999), [64,64], 1.0, 1, True, '1', {'k': 1}]", "--u", "[1e-5]")
+    sweep = read("--a", "[(0.9, 0.999), [64,64], 1.0, 1, True, '2', {'k': 1}]", "--u", "[1e-5]")
     for line, index in zip(lines(sweep), range(7), strict=True):
         stored = json.loads(json.dumps(Grid(sweep.space).at(index)))
         assert sweep.render(stored) == line

@@ -6,7 +6,8 @@
     args:                         # as typed, each flag without its dashes
       lr: loguniform(1e-5, 1e-1)
       layers: [1, 2, 3]           # a list is swept; "lit:[1, 2]" is not
-      verbose: true               # a flag without a value; false leaves it out
+      verbose: true               # a flag without a value; false leaves it out, and so does null (or nothing)
+      wd: [1e-4, null]            # null in a list: None, the flag is left out
       +trainer.gpus: 1            # a name that begins with - or + is taken as it is
     objective: val_acc:max        # an option of `whet run`, without its dashes
     trials: 20
@@ -28,6 +29,8 @@ from whet.cli.text import one_line
 from whet.errors import UsageError
 
 _OWN_KEYS = ("script", "args")
+_YAML = "tag:yaml.org,2002:"
+_TAGS = {f"{_YAML}{kind}" for kind in ("null", "bool", "int", "float", "str", "timestamp", "value", "seq", "map")}
 _SPECIAL = set("[](){},'\"\\ \t\n")
 
 
@@ -64,6 +67,7 @@ def read_config(path: str, ctx: click.Context) -> ConfigFile:
 
 
 def _read(path: str, document: yaml.Node, ctx: click.Context) -> ConfigFile:
+    _check_tags(path, document)
     if not isinstance(document, yaml.MappingNode):
         raise _error(path, document, "expected `key: value` lines, such as `trials: 20`")
     options: dict[str, Any] = {}
@@ -80,8 +84,9 @@ def _read(path: str, document: yaml.Node, ctx: click.Context) -> ConfigFile:
         elif key == "args":
             arguments = _arguments(path, node)
         else:
-            name, value = _option(path, key, key_node, node, ctx)
-            options[name] = value
+            option = _option(path, key, key_node, ctx)
+            if not _is_null(node):
+                options[str(option.name)] = _checked(path, key, node, option, ctx)
     return ConfigFile(path, options, (*script, *arguments), has_script=bool(script))
 
 
@@ -113,8 +118,30 @@ def _name(path: str, node: yaml.Node) -> str:
     return str(node.value)
 
 
-def _option(path: str, key: str, key_node: yaml.Node, node: yaml.Node, ctx: click.Context) -> tuple[str, Any]:
-    """Return an option's name within click and its value, checked as if it were typed."""
+def _check_tags(path: str, document: yaml.Node) -> None:
+    """Refuse tags such as ``!!python/name:os.system``: they ask for more than text, and would go unheard."""
+    waiting, seen = [document], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:  # an alias
+            continue
+        seen.add(id(node))
+        if node.tag not in _TAGS:
+            tag = node.tag.replace(_YAML, "!!")
+            problem = "`<<` cannot be used" if tag == "!!merge" else f"the tag {one_line(tag)} has no meaning"
+            raise _error(path, node, f"{problem} here: expected plain values, lists and `key: value` lines")
+        if isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in reversed(node.value) for part in reversed(pair)]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += reversed(node.value)
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return node.tag == f"{_YAML}null"
+
+
+def _option(path: str, key: str, key_node: yaml.Node, ctx: click.Context) -> click.Option:
+    """Return the option that *key* means."""
     by_spelling = {
         spelling.lstrip("-").replace("-", "_"): option
         for option in ctx.command.params
@@ -126,13 +153,17 @@ def _option(path: str, key: str, key_node: yaml.Node, node: yaml.Node, ctx: clic
         close = difflib.get_close_matches(key, [*by_spelling, *_OWN_KEYS], n=1)
         hint = f"did you mean {close[0]}?" if close else "a flag of the script belongs under `args:`"
         raise _error(path, key_node, f"{key} is no option of whet run; {hint}")
+    return option
+
+
+def _checked(path: str, key: str, node: yaml.Node, option: click.Option, ctx: click.Context) -> Any:
+    """Return the value of an option, checked as if it were typed."""
     value = _value(path, key, node, option)
     try:
         option.process_value(ctx, value)
     except click.UsageError as error:
         raise _error(path, node, f"{key}: {error.message}") from None
-    assert option.name is not None
-    return option.name, value
+    return value
 
 
 def _value(path: str, key: str, node: yaml.Node, option: click.Option) -> Any:
@@ -152,12 +183,14 @@ def _value(path: str, key: str, node: yaml.Node, option: click.Option) -> Any:
 def _scalar(path: str, key: str, node: yaml.Node) -> str:
     if not isinstance(node, yaml.ScalarNode):
         raise _error(path, node, f"{key}: expected one value, got several")
+    if _is_null(node):
+        raise _error(path, node, f"{key}: expected a value, got nothing")
     return str(node.value)
 
 
 def _truth(node: yaml.ScalarNode) -> bool | None:
     """Return what a node says if it says true or false; text in quotes does not."""
-    if node.tag != "tag:yaml.org,2002:bool":
+    if node.tag != f"{_YAML}bool":
         return None
     return str(node.value).lower() in ("true", "yes", "on")
 
@@ -192,9 +225,9 @@ def _arguments(path: str, node: yaml.Node) -> list[str]:
 def _flag_tokens(path: str, flag: str, node: yaml.Node) -> list[str]:
     if isinstance(node, yaml.ScalarNode):
         truth = _truth(node)
-        if truth is False:
+        if truth is False or _is_null(node):
             return []
-        if truth or node.tag == "tag:yaml.org,2002:null":
+        if truth:
             return [flag]
     text = _text(path, flag, node)
     # `+trainer.gpus` is Hydra's spelling, and a value that looks like a flag has to be joined to its own.
@@ -212,6 +245,8 @@ def _text(path: str, flag: str, node: yaml.Node) -> str:
 
 
 def _element(path: str, flag: str, node: yaml.Node) -> str:
+    if _is_null(node):
+        return "None"
     text = _text(path, flag, node)
     if not isinstance(node, yaml.ScalarNode) or (node.style is None and not _SPECIAL & set(text)):
         return text

@@ -85,7 +85,14 @@ whet run train.py --lr "loguniform(1e-5, 1e-1, 3)" --layers "[1, 2, 3, 4]"
 @click.group(cls=_Commands, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name="whet")
 def whet() -> None:
-    """Hold the commands together."""
+    """Hold the commands together; all of them need a directory to work in."""
+    try:
+        os.getcwd()  # noqa: PTH109 -- pathlib is not loaded for the sake of this
+    except OSError as error:
+        raise WhetError(
+            f"the working directory cannot be used ({error.strerror}): it seems to have been deleted; "
+            "go to one that exists, with cd, and try again"
+        ) from None
 
 
 def main() -> None:

@@ -11,12 +11,17 @@ from whet.cli.program import misplaced_options, read_program
 from whet.cli.runoptions import SECTIONS, Request
 from whet.cli.script import ScriptRun
 from whet.cli.surroundings import chosen_python
+from whet.cli.text import one_line
 from whet.core.problem import Constraint, Objective, Problem
 from whet.core.randomness import fresh_seed
 from whet.core.values import Rules, Take
 from whet.errors import UsageError
+from whet.executors.gpus import gpu_amount
 from whet.executors.metrics import MetricReader
 from whet.stopping import Limits
+from whet.storage.open import file_of
+
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
     Raises:
         UsageError: something of it makes no sense; the message says what, and what to type.
     """
+    _check_places(request)
     program, arguments = read_program(tokens)
     asked = None if request.strategy is None else known_strategy(request.strategy)
     run = ScriptRun(
@@ -89,6 +95,17 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
         rules=Rules(Take.parse(request.take), request.infinite, request.retries or {}),
         notices=(*misplaced, *run.sweep.notices, *plan.notices, *objective_notices),
     )
+
+
+def _check_places(request: Request) -> None:
+    """Refuse what the run would refuse when it makes the study; a dry run makes none."""
+    if request.gpus is not None:
+        gpu_amount(request.gpus)
+    if request.store is not None:
+        file_of(request.store)
+    name = request.name
+    if name is not None and (not name.strip() or len(name) > LONGEST_NAME or not name.isprintable()):
+        raise UsageError(f"--name {one_line(name, 40)!r}: expected 1 to {LONGEST_NAME} characters that can be printed")
 
 
 def _objectives(request: Request) -> tuple[tuple[Objective, ...], list[str]]:

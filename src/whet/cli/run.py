@@ -13,17 +13,16 @@ from whet.cli.conduct import Conduct, gpus_for
 from whet.cli.console import chosen_style
 from whet.cli.lookup import hint
 from whet.cli.plan import Plan
-from whet.cli.prepare import Prepared, prepare
+from whet.cli.prepare import LONGEST_NAME, Prepared, prepare
 from whet.cli.runoptions import Request, RunCommand, check_built
 from whet.cli.script import ScriptRun
 from whet.cli.surroundings import Surroundings
 from whet.cli.text import counted, one_line
 from whet.core.protocols import Store
-from whet.errors import StudyExists, UsageError
-from whet.storage.open import DEFAULT_STORE, open_store
+from whet.errors import StudyExists
+from whet.storage.open import DEFAULT_STORE, file_of, open_store
 from whet.study import Study
 
-_LONGEST_NAME = 200
 _N_NAMES_TRIED = 20  # where several runs of the same script begin at the same moment
 
 
@@ -87,8 +86,6 @@ def _how_many(plan: Plan) -> str:
 def _created(prepared: Prepared, run: ScriptRun, store: Store) -> Study:
     """Create the study, under the next free name unless one was given."""
     request = prepared.request
-    if request.name is not None:
-        _check_name(request.name)
     for n in range(_N_NAMES_TRIED):
         name = next_name(run.program.name, store) if request.name is None else request.name
         try:
@@ -116,14 +113,9 @@ def _created(prepared: Prepared, run: ScriptRun, store: Store) -> Study:
     raise AssertionError("unreachable")
 
 
-def _check_name(name: str) -> None:
-    if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise UsageError(f"--name {one_line(name, 40)!r}: expected 1 to {_LONGEST_NAME} characters that can be printed")
-
-
 def next_name(stem: str, store: Store) -> str:
     """Return ``stem-1``, or one more than the highest number that is taken."""
-    stem = "".join(char for char in stem if char.isprintable())[: _LONGEST_NAME // 2] or "study"
+    stem = "".join(char for char in stem if char.isprintable())[: LONGEST_NAME // 2] or "study"
     taken = re.compile(re.escape(stem) + r"-([0-9]{1,15})")
     numbers = [int(match[1]) for study in store.studies() if (match := taken.fullmatch(study.name))]
     return f"{stem}-{max(numbers, default=0) + 1}"
@@ -134,7 +126,8 @@ def _name_if_new(prepared: Prepared) -> str:
     if prepared.request.name is not None:
         return prepared.request.name
     where = DEFAULT_STORE if prepared.request.store is None else prepared.request.store
-    if not Path(where).is_file():
+    file = file_of(where)
+    if file is None or not file.is_file():
         return f"{prepared.run.program.name}-1"
     store = open_store(where, must_exist=True)
     try:

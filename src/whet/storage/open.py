@@ -26,21 +26,35 @@ def open_store(store: str | Path | Store | None, *, must_exist: bool = False) ->
         StudyNotFound: *must_exist* is set, and there is no such file.
         StoreError: the file cannot be used; the kind of error says why. It is left as it was.
     """
-    if store is None or store == ":memory:":
+    if store is None:
         return _in_memory()
     if not isinstance(store, (str, Path)):
         return store
+    path = file_of(store)
+    if path is None:
+        return _in_memory()
+    from whet.storage.sql import SqlStore
+
+    return SqlStore(path, must_exist=must_exist)
+
+
+def file_of(store: str | Path) -> Path | None:
+    """Return the file that *store* names, ``None`` for memory; nothing is looked at or made.
+
+    Raises:
+        UsageError: *store* names no place that studies can be kept in.
+    """
+    if store == ":memory:":
+        return None
     text = str(store)
     match = _SCHEME.fullmatch(text) if isinstance(store, str) else None
     if match is not None:
         if _kind(match["scheme"]) == "sqlite" and match["rest"] in _IN_MEMORY:
-            return _in_memory()
+            return None
         text = _path_of_url(match["scheme"], match["rest"], text)
     if not text.strip() or "\0" in text:
         raise UsageError(f"a store is a file, as in --store {DEFAULT_STORE}; got {text!r}")
-    from whet.storage.sql import SqlStore
-
-    return SqlStore(Path(text).expanduser(), must_exist=must_exist)
+    return Path(text).expanduser()
 
 
 def _in_memory() -> Store:
