@@ -43,6 +43,8 @@ def test_a_whole_file(written) -> None:
           verbose: true
           quiet: false
           fast:
+          none: ~
+          drop: [1, null]
           text: 'true'
           +trainer.gpus: 2
           -b: 3
@@ -66,7 +68,7 @@ def test_a_whole_file(written) -> None:
         *("--shape", "[[64, 64], [128]]"),
         *("--fixed", "lit:[1, 2]"),
         "--verbose",
-        "--fast",
+        *("--drop", "[1, None]"),
         *("--text", "true"),
         "+trainer.gpus=2",
         *("-b", "3"),
@@ -105,7 +107,9 @@ def test_a_list_of_arguments_is_taken_word_by_word(written) -> None:
     [
         ("trials: 20\nworkers: [1\n", "line 3", "no YAML"),
         ("trials: 20\n\ttabs: 1\n", "line 2", "no YAML"),
-        ("trials: many\n", "line 1", "trials: 'many': expected a number of trials"),
+        ("trials: many\n", "line 1", "trials: 'many': expected a whole number of trials"),
+        ("args:\n  x: !!python/object/apply:os.system [ls]\n", "line 2", "the tag !!python/object/apply:os.system"),
+        ("script: [a.sh, ~]\n", "line 1", "script: expected a value"),
         ("seed: 1\n\nworkers: 0\n", "line 3", "workers: 0 is not in the range"),
         ("seed: 1\ntrails: 2\n", "line 2", "trails is no option of whet run; did you mean trials?"),
         ("learning_rate: 2\n", "line 1", "belongs under `args:`"),
@@ -120,7 +124,7 @@ def test_a_list_of_arguments_is_taken_word_by_word(written) -> None:
         ("? [a]\n: 1\n", "line 1", "expected a name"),
         ("config: other.yaml\n", "line 1", "no option"),
         ("a: 1\n---\nb: 2\n", "line 2", "no YAML"),
-        ("name: !!python/object/apply:os.system [ls]\n", "line 1", "expected one value"),
+        ("name: !!python/object/apply:os.system [ls]\n", "line 1", "the tag !!python"),
     ],
 )
 def test_what_is_malformed_names_the_line(text: str, line: str, said: str, written) -> None:

@@ -57,7 +57,15 @@ def test_retries() -> None:
     assert retries("timeout=1, memory=0") == {"timeout": 1, "memory": 0}
 
 
-@pytest.mark.parametrize(("text", "said"), [("", "no cause"), ("oom=1", "known: error"), ("timeout", "CAUSE=NUMBER")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "whole number from 0"),
+        ("-1", "whole number from 0"),
+        ("oom=1", "known: error"),
+        ("timeout", "CAUSE=NUMBER"),
+    ],
+)
 def test_what_is_no_retries(text: str, said: str) -> None:
     with pytest.raises(click.BadParameter) as caught:
         retries(text)

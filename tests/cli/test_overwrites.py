@@ -22,7 +22,8 @@ def _trial(number: int, start: float, end: float | None = None) -> Trial:
 
 
 def test_one_after_the_other(tmp_path: Path) -> None:
-    watch = Overwrites(tmp_path, {"train.py"})
+    _write(tmp_path / "train.py", 5)
+    watch = Overwrites(tmp_path)
     watch.started(_trial(0, 10))
     _write(tmp_path / "model.pt", 15)
     _write(tmp_path / "train.py", 15)
@@ -39,7 +40,7 @@ def test_one_after_the_other(tmp_path: Path) -> None:
 
 
 def test_what_one_trial_writes_again_and_again_is_its_own(tmp_path: Path) -> None:
-    watch = Overwrites(tmp_path, ())
+    watch = Overwrites(tmp_path)
     watch.started(_trial(0, 10))
     watch.started(_trial(1, 10))
     _write(tmp_path / "a", 15)
@@ -50,7 +51,7 @@ def test_what_one_trial_writes_again_and_again_is_its_own(tmp_path: Path) -> Non
 
 
 def test_what_was_there_before_or_is_written_by_nobody_is_no_matter(tmp_path: Path) -> None:
-    watch = Overwrites(tmp_path, ())
+    watch = Overwrites(tmp_path)
     _write(tmp_path / "data.csv", 5)
     for number in range(3):
         watch.started(_trial(number, 10 * number + 10))
@@ -60,7 +61,7 @@ def test_what_was_there_before_or_is_written_by_nobody_is_no_matter(tmp_path: Pa
 
 
 def test_a_directory_that_is_gone(tmp_path: Path) -> None:
-    watch = Overwrites(tmp_path / "none", ())
+    watch = Overwrites(tmp_path / "none")
     watch.started(_trial(0, 10))
     assert watch.ended(_trial(0, 10, 20)) is None
 
