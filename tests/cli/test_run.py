@@ -438,3 +438,13 @@ def test_notices_are_given_once(here: Path) -> None:
     assert len(re.findall("loguniform", said.err)) == 1
     assert len(re.findall("twice", said.err)) == 1
     assert "--trials goes to train.py" in said.err
+
+
+def test_a_constraint_whose_metric_never_appears_is_said(here: Path) -> None:
+    (here / "some.py").write_text("print('loss: 1')\nprint('size: 5')\n")
+    said = call("run", "--minimize", "loss", "--constraint", "lat<=1", "some.py", "[1, 2]")
+    assert "no completed trial meets the constraints" in said.out
+    assert "the metric of a constraint, lat, never appeared; metrics seen: loss, size" in said.out
+    said = call("run", "--minimize", "loss", "--constraint", "size<=1", "some.py", "[1, 2]")
+    assert "no completed trial meets the constraints" in said.out
+    assert "never appeared" not in said.out

@@ -58,9 +58,11 @@ def test_an_executor_waits_for_the_trials_of_a_killed_one(tmp_path):
     coordinator.wait()
     assert (tmp_path / "alive").exists()
     command = Command((sys.executable, "-c", "pass"), tmp_path, dict(os.environ), tmp_path / "0")
-    executor = CommandExecutor(lambda launch: command, lock_path=tmp_path / "runner.lock")
+    said: list[float] = []
+    executor = CommandExecutor(lambda launch: command, lock_path=tmp_path / "runner.lock", on_wait=said.append)
     try:
         assert not (tmp_path / "alive").exists()
+        assert said == [20.0]
     finally:
         executor.close()
 

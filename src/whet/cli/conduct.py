@@ -87,7 +87,7 @@ class Conduct:
             try:
                 for notice in notices if self._style != "quiet" else ():
                     console.notice(notice)
-                with self._executor() as executor:
+                with self._executor(console) as executor:
                     outcome = run_loop.run(study, executor, console, is_only_runner=True)
             except (StoreError, ExecutorError):
                 console.notice(f"what is done is kept; to go on later: {self._resume_line}")
@@ -118,7 +118,7 @@ class Conduct:
         return None if run.chdir else Overwrites(Path(run.cwd))
 
     @contextmanager
-    def _executor(self) -> Iterator[Executor]:
+    def _executor(self, console: Console) -> Iterator[Executor]:
         run = self._run
         launcher = Launcher(run, self._folder, self._gpus)
         executor = CommandExecutor(
@@ -129,6 +129,9 @@ class Conduct:
             grace_s=run.grace_s,
             log_cap_bytes=run.log_cap_bytes,
             lock_path=self._folder / RUNNER_LOCK,
+            on_wait=lambda wait_s: console.notice(
+                f"waiting for trials of a run that was killed to end (up to {wait_s:.0f} s)"
+            ),
         )
         try:
             yield executor if self._gpus is None else GpuExecutor(executor, self._gpus)

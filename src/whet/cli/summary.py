@@ -18,6 +18,7 @@ from whet.core.trial import Cause, State, Trial
 from whet.run import Outcome, Reason
 from whet.study import Study
 
+_N_LOOKED_AT = 12  # trials that stand for all, and metrics that are listed, when one is missing
 _BY_REASON: dict[Reason, int] = {"interrupted": 130, "terminated": 143, "hangup": 129, "broken": 1}
 _WHY_ENDED: dict[Reason, str] = {
     "timeout": "the time is up",
@@ -149,6 +150,18 @@ def _why_no_best(ending: Ending) -> Iterator[str]:
         yield f"those that no other one beats: {ending.command('best')}"
     elif problem.constraints:
         yield "no completed trial meets the constraints"
+        yield from _unseen(ending)
+
+
+def _unseen(ending: Ending) -> Iterator[str]:
+    """Say which metrics of constraints no trial has printed; the first completed trials stand for all."""
+    ledger = ending.study.ledger
+    completed = [row.number for row in ending.history.finished if row.state is State.COMPLETED][:_N_LOOKED_AT]
+    seen = {name: None for trial in ledger.store.trials(ledger.study, numbers=completed) for name in trial.values}
+    for constraint in ending.history.problem.constraints:
+        if constraint.name not in seen:
+            names = one_line(", ".join(list(seen)[:_N_LOOKED_AT])) or "none"
+            yield f"the metric of a constraint, {one_line(constraint.name)}, never appeared; metrics seen: {names}"
 
 
 def _failure_lines(ending: Ending, last_failure: str | None) -> Iterator[str]:

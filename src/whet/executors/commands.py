@@ -21,7 +21,7 @@ from whet.errors import ExecutorError, UsageError, WhetError
 from whet.executors.metrics import MetricReader
 from whet.executors.processtree import kill_marked
 from whet.executors.slots import CLOSE_S, Slot, start_runner
-from whet.executors.turns import take_turn
+from whet.executors.turns import say_nothing, take_turn
 from whet.executors.wire import from_os
 
 TOKEN_VARIABLE = "WHET_TOKEN"  # noqa: S105 - the name of a variable; what it holds is no secret
@@ -84,6 +84,7 @@ class CommandExecutor:
         grace_s: float = 10.0,
         log_cap_bytes: int = 50_000_000,
         lock_path: Path | None = None,
+        on_wait: Callable[[float], None] = say_nothing,
     ) -> None:
         """Start the processes that will stand beside the trials.
 
@@ -98,6 +99,7 @@ class CommandExecutor:
             lock_path: a file that is locked as long as a process beside the trials lives. An executor waits for those
                 of an earlier one, whose coordinator was killed and whose trials are being ended, so that no two
                 attempts of a trial ever run at once.
+            on_wait: is called once if that takes more than a moment, with the seconds that it may take.
 
         Raises:
             UsageError: a value that makes no sense.
@@ -123,7 +125,7 @@ class CommandExecutor:
         self._happened: deque[Happening] = deque()
         self._is_closed = False
         self._began: dict[str, float] = {}
-        self._lock = None if lock_path is None else take_turn(lock_path, grace_s + CLOSE_S)
+        self._lock = None if lock_path is None else take_turn(lock_path, grace_s + CLOSE_S, on_wait)
         self._connect(slots)
 
     def start(self, launch: Launch) -> None:
