@@ -16,7 +16,7 @@ from whet.storage.sql import SqlStore
 from whet.testing.store_writer import settings_of
 
 
-@pytest.mark.parametrize("n_kills", [8, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
+@pytest.mark.parametrize("n_kills", [8, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
 def test_a_killed_writer_loses_nothing_that_was_acknowledged(tmp_path: Path, n_kills: int) -> None:
     """Each writer starts where the one before it was killed; a second one writes all the while."""
     path = tmp_path / "whet.db"
