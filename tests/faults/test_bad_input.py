@@ -42,7 +42,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["-m"], ["-m: expected the name of a module"]),
         (["--frobnicate", "train.py"], ["--frobnicate is no option", "whet run train.py --frobnicate"]),
         (["--trials"], ["--trials", "requires an argument"]),
-        (["--trials", "0", "train.py"], ["--trials", "expected a number of trials"]),
+        (["--trials", "0", "train.py"], ["--trials", "expected a whole number of trials"]),
         (["--trials", "+3", "train.py"], ["whet resume"]),
         (["--workers", "-1", "train.py"], ["--workers", "range"]),
         (["--timeout", "soon", "train.py"], ["--timeout", "10m"]),
