@@ -126,7 +126,11 @@ class CommandExecutor:
         self._is_closed = False
         self._began: dict[str, float] = {}
         self._lock = None if lock_path is None else take_turn(lock_path, grace_s + CLOSE_S, on_wait)
-        self._connect(slots)
+        try:
+            self._connect(slots)
+        except BaseException:
+            self.close()  # or nobody else could take the lock as long as this process lives
+            raise
 
     def start(self, launch: Launch) -> None:
         """Start an attempt on a free slot. A command that cannot be rendered ends it with cause ``error``.

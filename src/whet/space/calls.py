@@ -15,7 +15,8 @@ import numpy as np
 
 from whet.errors import GrammarError, SpaceError
 from whet.space.domain import Domain, Float, Int, Normal, NumpyDistribution
-from whet.space.tokens import Bracket, Element, Source, is_number, read_all, read_bracket, read_elements, typed
+from whet.space.plain import is_number
+from whet.space.tokens import Bracket, Element, Source, read_all, read_bracket, read_elements, typed
 from whet.space.values import EVEN, Budget, Drawn, Listed, Open, Toggle, call_numpy, listed
 
 MAX_SIZE = 1_000_000

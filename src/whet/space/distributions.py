@@ -13,8 +13,7 @@ import numpy as np
 from whet.errors import SpaceError
 from whet.space.base import Domain, settle, unit
 from whet.space.conditions import When
-from whet.space.numeric import is_number
-from whet.space.plain import plain, shortened, value_key, value_to_json
+from whet.space.plain import is_number, plain, shortened, value_key, value_to_json
 from whet.space.scale import within_tails
 
 _NUMPY_NAMES = """

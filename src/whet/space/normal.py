@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from whet.errors import SpaceError
 from whet.space.base import Domain, settle, unit
 from whet.space.conditions import When
-from whet.space.numeric import finite, is_number, number_column, refuse_first
-from whet.space.plain import plain
+from whet.space.numeric import finite, number_column, refuse_first
+from whet.space.plain import is_number, plain
 from whet.space.scale import ON_GRID, TAIL, decimal_multiple, within_tails
 
 _STANDARD = NormalDist()

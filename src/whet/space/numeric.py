@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from whet.errors import SpaceError
 from whet.space.base import Domain, in_range, settle, unit
 from whet.space.conditions import When
-from whet.space.plain import plain, shortened
+from whet.space.plain import is_number, plain, shortened
 from whet.space.scale import (
     ON_GRID,
     decimal_multiple,
@@ -205,11 +205,6 @@ class Int(Domain):
 
     def __str__(self) -> str:
         return f"{'logint' if self.log else 'int'}({self.low}, {self.high}{f', step={self.step}' if self.step else ''})"
-
-
-def is_number(value: Any) -> bool:
-    """Tell whether *value* is an int or a float, and not a bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def finite(what: str, value: Any) -> float:

@@ -15,6 +15,11 @@ _TUPLE = "$tuple"
 _SCALARS = ((np.bool_, bool), (np.integer, int), (np.floating, float), (np.str_, str))
 
 
+def is_number(value: object) -> bool:
+    """Tell whether *value* is an int or a float, and not a bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def plain(value: Any) -> Any:
     """Return *value* with numpy scalars, also inside lists, tuples and dicts, turned into Python's own."""
     if isinstance(value, np.generic):

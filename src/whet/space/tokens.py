@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from whet.errors import GrammarError
+from whet.space.plain import is_number
 
 SPACES = " \t\r\n"
 _PAIRS = {"[": "]", "(": ")", "{": "}"}
@@ -192,11 +193,6 @@ def typed(text: str) -> Scalar:
         value = float(text)
         return value if math.isfinite(value) else text
     return text
-
-
-def is_number(value: object) -> bool:
-    """Tell whether *value* is an int or a float, and not a bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def opens_string(text: str, at: int) -> bool:
