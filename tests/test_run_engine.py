@@ -13,7 +13,7 @@ import pytest
 
 from whet.core.events import Draft, Kind
 from whet.core.history import History
-from whet.core.protocols import Ended, Happening, Launch, Reported
+from whet.core.protocols import Decision, Ended, Happening, Launch, Reported
 from whet.core.trial import State, Trial
 from whet.errors import ExecutorError, SpaceError, StateError
 from whet.executors.inline import InlineExecutor
@@ -57,6 +57,8 @@ class Scripted:
     A stopped one takes two more polls to end. *before_poll* is called before each poll, with its number.
     """
 
+    is_blocking = False
+
     def __init__(
         self,
         ending: Callable[[Launch], Ended | None],
@@ -71,7 +73,7 @@ class Scripted:
         self._over: list[tuple[int, Happening]] = []
         self._n_polls = 0
 
-    def start(self, launch: Launch) -> None:
+    def start(self, launch: Launch, attend: Callable[[], None] | None = None) -> None:
         if len(self.running) >= self.slots:
             raise ExecutorError("all slots are taken")
         self.launches.append(launch)
@@ -79,6 +81,10 @@ class Scripted:
         ended = self._ending(launch)
         if ended is not None:
             self._over.append((self._n_polls, ended))
+
+    def decided(self, token: str, decision: Decision) -> None:
+        if decision is not Decision.CONTINUE:
+            self.stop(token, "terminate")
 
     def stop(self, token: str, how: str) -> None:
         launch = self.running.get(token)
@@ -428,10 +434,10 @@ def test_handlers_of_signals_are_given_back() -> None:
 # ---- what breaks
 def test_nothing_more_is_started_once_the_executor_has_failed() -> None:
     class Broken(Scripted):
-        def start(self, launch: Launch) -> None:
+        def start(self, launch: Launch, attend: Callable[[], None] | None = None) -> None:
             if launch.number == 1:
                 raise ExecutorError("no processes left")
-            super().start(launch)
+            super().start(launch, attend)
 
     study, noted = make(), Noted()
     executor = Broken(lambda launch: None, 4)
@@ -530,12 +536,12 @@ def test_a_space_with_forbidden_and_equal_points_is_run_once_each(sampler: str, 
         "n": [1, 2, 3],
     }
     study = make(Space(space, forbid=["n == 2 and opt == 'adam'"]), sampler=sampler, repeats=repeats)
-    assert run(study, InlineExecutor(lambda launch, report: 1.0, slots), Noted()).reason == "done"
+    assert run(study, InlineExecutor(lambda trial: 1.0, slots=slots), Noted()).reason == "done"
     assert [trial.number for trial in study.trials] == list(range(11 * repeats))
     configs = {tuple(trial.config.items()) for trial in study.trials}
     assert len(configs) == 11
     assert all(trial.group == trial.number // repeats for trial in study.trials)
-    assert run(study, InlineExecutor(lambda launch, report: 1.0, slots), Noted()).reason == "done"
+    assert run(study, InlineExecutor(lambda trial: 1.0, slots=slots), Noted()).reason == "done"
     assert len(study.trials) == 11 * repeats
 
 

@@ -14,10 +14,11 @@ import pytest
 from whet import run as run_module
 from whet.core.events import Draft, Kind
 from whet.core.history import History
-from whet.core.protocols import Ended, Happening, Launch, Reported
+from whet.core.protocols import Decision, Ended, Happening, Launch, Reported
 from whet.core.trial import State, Trial
 from whet.errors import ExecutorError, StoreFull
 from whet.executors.inline import InlineExecutor
+from whet.executors.live import LiveTrial
 from whet.run import run
 from whet.space.domain import Categorical, Float
 from whet.space.space import Space
@@ -58,6 +59,8 @@ class Noted:
 class Ends:
     """An executor whose attempts end as *ending* says; those it answers ``None`` for run until they are stopped."""
 
+    is_blocking = False
+
     def __init__(self, ending: Callable[[Launch], Ended | None], slots: int = 1) -> None:
         self.slots = slots
         self.stopped: list[tuple[int, str]] = []
@@ -65,12 +68,16 @@ class Ends:
         self._running: dict[str, Launch] = {}
         self._over: list[Happening] = []
 
-    def start(self, launch: Launch) -> None:
+    def start(self, launch: Launch, attend: Callable[[], None] | None = None) -> None:
         assert len(self._running) < self.slots
         ended = self._ending(launch)
         self._running[launch.token] = launch
         if ended is not None:
             self._over.append(ended)
+
+    def decided(self, token: str, decision: Decision) -> None:
+        if decision is not Decision.CONTINUE:
+            self.stop(token, "terminate")
 
     def stop(self, token: str, how: str) -> None:
         launch = self._running.get(token)
@@ -100,15 +107,15 @@ def _study(space: Space = GRID, *, limits: Mapping[str, Any] | None = None, rule
     return Study(space, options.pop("objective"), settings=settings, **options)
 
 
-def _value(launch: Launch, report: Any = None) -> float:
-    return float(sum(launch.config.values()))
+def _value(trial: LiveTrial) -> float:
+    return float(sum(trial.config.values()))
 
 
 # ---- what is asked
 @pytest.mark.parametrize("slots", [1, 2, 5, 20])
 def test_a_grid_is_run_once_in_order(slots: int) -> None:
     study, noted = _study(), Noted()
-    outcome = run(study, InlineExecutor(_value, slots), noted)
+    outcome = run(study, InlineExecutor(_value, slots=slots), noted)
     assert outcome.reason == "done"
     assert noted.started_numbers == list(range(6))
     assert [(t.config["a"], t.config["b"]) for t in study.trials] == [(a, b) for a in (1, 2) for b in (10, 20, 30)]
@@ -120,7 +127,7 @@ def test_a_grid_is_run_once_in_order(slots: int) -> None:
 def test_random_search_ends_at_its_count_and_its_sequence_is_the_seeds() -> None:
     def configs(seed: int, slots: int) -> list[Any]:
         study = _study(LINE, limits={"n_trials": 9}, sampler="random", seed=seed)
-        assert run(study, InlineExecutor(_value, slots), Noted()).reason == "done"
+        assert run(study, InlineExecutor(_value, slots=slots), Noted()).reason == "done"
         return [trial.config for trial in study.trials]
 
     assert configs(3, 1) == configs(3, 4)
@@ -130,7 +137,7 @@ def test_random_search_ends_at_its_count_and_its_sequence_is_the_seeds() -> None
 
 def test_fewer_points_than_trials_end_the_run_and_leave_no_holes() -> None:
     study = _study(limits={"n_trials": 50}, sampler="random")
-    assert run(study, InlineExecutor(_value, 4), Noted()).reason == "done"
+    assert run(study, InlineExecutor(_value, slots=4), Noted()).reason == "done"
     assert len(study.trials) == 6
     assert len({(t.config["a"], t.config["b"]) for t in study.trials}) == 6
     waiting = study.ledger.history.unfinished.values()
@@ -141,12 +148,12 @@ def test_fewer_points_than_trials_end_the_run_and_leave_no_holes() -> None:
 def test_repeats_share_a_config_but_not_a_seed(slots: int) -> None:
     seeds: dict[int, list[int]] = {}
 
-    def fn(launch: Launch, report: Any) -> float:
+    def fn(launch: LiveTrial) -> float:
         seeds.setdefault(launch.config["b"] + launch.config["a"], []).append(launch.seed)
         return launch.config["b"] + launch.seed % 2
 
     study = _study(limits={"n_trials": 4}, repeats=3)
-    run(study, InlineExecutor(fn, slots), Noted())
+    run(study, InlineExecutor(fn, slots=slots), Noted())
     assert len(study.trials) == 12
     assert Counter(trial.group for trial in study.trials) == {0: 3, 1: 3, 2: 3, 3: 3}
     assert len({tuple(sorted(group)) for group in seeds.values()}) == 1
@@ -235,9 +242,9 @@ def test_an_objective_that_is_missing_or_not_finite(metrics: Any, rules: Any, st
 
 @pytest.mark.parametrize(("take", "value"), [("last", 3.0), ("best", 1.0), ("mean:2", 2.5)])
 def test_reports_become_a_value_as_the_rules_say(take: str, value: float) -> None:
-    def fn(launch: Launch, report: Any) -> None:
+    def fn(launch: LiveTrial) -> None:
         for step, reported in enumerate([4.0, 1.0, 2.0, 3.0]):
-            report(step, {"value": reported, "other": 9.0})
+            launch.report({"value": reported, "other": 9.0}, step)
 
     study = _study(rules={"take": take})
     run(study, InlineExecutor(fn), Noted())
@@ -296,10 +303,10 @@ def test_a_timeout_ends_the_run() -> None:
 
 def test_an_executor_that_breaks_ends_the_run_and_loses_nothing() -> None:
     class Broken(Ends):
-        def start(self, launch: Launch) -> None:
+        def start(self, launch: Launch, attend: Callable[[], None] | None = None) -> None:
             if launch.number == 2:
                 raise ExecutorError("no processes left")
-            super().start(launch)
+            super().start(launch, attend)
 
     study = _study()
     outcome = run(study, Broken(lambda launch: _ended(launch, value=1.0)), Noted())
@@ -350,7 +357,7 @@ def test_more_trials_from_another_process(tmp_path: Path) -> None:
         if trial.number == 0:
             _say(path, {"command": "amend", "settings": {"limits": {**_LIMITS, "n_trials": 5}}})
 
-    def fn(launch: Launch, report: Any) -> float:
+    def fn(launch: LiveTrial) -> float:
         time.sleep(0.6 if launch.number == 1 else 0)
         return 1.0
 

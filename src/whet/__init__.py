@@ -1,4 +1,4 @@
-"""whet finds good hyperparameters: sweep any script without changing a line, or drive a study with ask and tell.
+"""whet finds good hyperparameters: sweep any script without changing a line, tune a function, or drive a study.
 
 The names below are loaded when they are first used, so ``import whet`` costs next to nothing.
 """
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from whet import errors, samplers
     from whet._version import __version__
-    from whet.core.problem import Constraint, Objective
+    from whet.core.problem import Constraint, Fidelity, Objective
+    from whet.errors import TrialStopped
     from whet.reporting import report
     from whet.space.domain import (
         Categorical,
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
     )
     from whet.space.space import Space
     from whet.study import Study, load
+    from whet.tuning import tune
 
 __all__ = [
     "Categorical",
     "Constant",
     "Constraint",
     "Distribution",
+    "Fidelity",
     "Float",
     "Int",
     "Normal",
@@ -39,11 +42,13 @@ __all__ = [
     "Ordinal",
     "Space",
     "Study",
+    "TrialStopped",
     "__version__",
     "errors",
     "load",
     "report",
     "samplers",
+    "tune",
 ]
 
 _MODULES = {"errors", "samplers"}
@@ -52,6 +57,7 @@ _HOMES = {
     "Constant": "whet.space.domain",
     "Constraint": "whet.core.problem",
     "Distribution": "whet.space.domain",
+    "Fidelity": "whet.core.problem",
     "Float": "whet.space.domain",
     "Int": "whet.space.domain",
     "Normal": "whet.space.domain",
@@ -60,9 +66,11 @@ _HOMES = {
     "Ordinal": "whet.space.domain",
     "Space": "whet.space.space",
     "Study": "whet.study",
+    "TrialStopped": "whet.errors",
     "__version__": "whet._version",
     "load": "whet.study",
     "report": "whet.reporting",
+    "tune": "whet.tuning",
 }
 
 

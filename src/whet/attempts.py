@@ -66,36 +66,34 @@ class Attempts:
                 found[token] = live
         return found
 
-    def reports(self, happenings: Sequence[Reported]) -> tuple[list[Draft], History, list[str]]:
-        """Return drafts of what was reported, one for each attempt, what is known with them, and whom to end.
+    def reports(self, happenings: Sequence[Reported]) -> tuple[list[Draft], History, dict[str, Decision]]:
+        """Return drafts of what was reported, one for each attempt, what is known with them, and what was decided.
 
-        The scheduler decides after each draft; the attempts that are to end are given by their tokens.
+        The scheduler decides after each draft; every attempt that reported finds a decision, by its token.
         """
         rows: dict[str, list[list[float | None]]] = {}
+        decisions = {happening.token: Decision.CONTINUE for happening in happenings}
         for happening in happenings:
             live = self.live.get(happening.token)
             if live is not None and live.is_current:
                 kept = [row for step, metrics in happening.rows if (row := live.tally.add(step, metrics)) is not None]
                 rows.setdefault(happening.token, []).extend(kept)
         drafts: list[Draft] = []
-        unwanted: list[str] = []
         known = self._ledger.history
         for token, reported in rows.items():
+            live = self.live[token]
             if reported:
-                live = self.live[token]
                 drafts.append(Draft(Kind.REPORTED, live.number, {"rows": reported}, token, time.time()))
                 known = self._ledger.preview(drafts[-1:], known)
-                if live.intent is None and self._is_unwanted(live, known):
-                    unwanted.append(token)
-        return drafts, known, unwanted
+            decisions[token] = self._decision(live, known) if reported and live.intent is None else _answer(live)
+        return drafts, known, decisions
 
-    def _is_unwanted(self, live: Live, known: History) -> bool:
+    def _decision(self, live: Live, known: History) -> Decision:
         """Ask the scheduler what becomes of the trial that reported last; note what its end will mean."""
         decision = self._scheduler.decide(known, live.number)
-        if decision is Decision.CONTINUE:
-            return False
-        live.intent = Kind.STOPPED if decision is Decision.STOP else Kind.PAUSED
-        return True
+        if decision is not Decision.CONTINUE:
+            live.intent = Kind.STOPPED if decision is Decision.STOP else Kind.PAUSED
+        return decision
 
     def endings(self, happenings: Sequence[Ended]) -> list[Draft]:
         """Return drafts of what the ends of attempts mean for their trials."""
@@ -113,13 +111,19 @@ class Attempts:
                 payload |= {"reason": live.reason, "counts": False}
         elif ended.cause == "lost":
             kind = self._lost(live, payload)
+        elif ended.cause == "interrupted":
+            kind = Kind.REQUEUED
+            payload |= {"reason": "interrupted", "counts": False}
+        elif ended.cause == "stopped":  # it raised TrialStopped by itself
+            kind = Kind.STOPPED
         elif ended.cause is not None:
             kind = self._failed(live, payload, Cause(ended.cause), ended.message)
         else:
             verdict = judge(self._ledger.history.problem, self._rules, values)
             payload["values"] = dict(verdict.values)
             if verdict.cause is not None:
-                kind = self._failed(live, payload, verdict.cause, verdict.message)
+                message = "\n".join(filter(None, (verdict.message, ended.message)))  # what could not be read, if any
+                kind = self._failed(live, payload, verdict.cause, message)
         return Draft(kind, live.number, payload, ended.token, time.time())
 
     def _lost(self, live: Live, payload: dict[str, Any]) -> Kind:
@@ -139,3 +143,8 @@ class Attempts:
             payload["counts"] = True
             return Kind.REQUEUED
         return Kind.FAILED
+
+
+def _answer(live: Live) -> Decision:
+    """Return what an attempt hears about a report that decides nothing."""
+    return Decision.CONTINUE if live.intent is None else Decision.STOP

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
+from functools import partial
 from threading import Thread
 from typing import TypeVar
 
 from whet.core.asking import ask_drafts, start_draft, waiting_numbers
 from whet.core.events import Draft, Kind
 from whet.core.history import History
+from whet.core.lookahead import askable
 from whet.core.protocols import New, Resume, Sampler, Scheduler
 from whet.errors import SearchExhausted
 from whet.stopping import limits_of
@@ -24,16 +26,18 @@ class Filling:
     """Chooses what free slots do next.
 
     Args:
-        sampler: fills the configs, in a thread of its own.
+        sampler: fills the configs.
         scheduler: says what the slots are for.
         slots: how many there are; as many numbers are reserved ahead.
+        in_background: configs are chosen in a thread, for a caller that has something else to do meanwhile.
 
     Attributes:
         is_exhausted: nothing new is left to ask, until someone changes the limits.
     """
 
-    def __init__(self, sampler: Sampler, scheduler: Scheduler, slots: int) -> None:
+    def __init__(self, sampler: Sampler, scheduler: Scheduler, slots: int, *, in_background: bool = True) -> None:
         self._sampler, self._scheduler, self._slots = sampler, scheduler, slots
+        self._in_background = in_background
         self._numbers: list[int] = []  # reserved and not asked yet
         self._suggesting: Future[list[Draft]] | None = None
         self.is_exhausted = False
@@ -51,23 +55,30 @@ class Filling:
         """Tell whether there may be something new to ask."""
         return not self.is_exhausted and (bool(self._usable(history)) or self._n_more(history) > 0)
 
+    def below(self, history: History) -> int | None:
+        """Return the first number that the limit does not allow, if there is a limit."""
+        n_trials = limits_of(history).n_trials
+        return None if n_trials is None else history.first_beyond(n_trials)
+
     def n_to_reserve(self, history: History) -> int:
         """Return how many numbers to reserve, so that there is one for each slot as long as the limit allows."""
         if self.is_exhausted:
             return 0
-        return max(0, min(self._slots - len(self._numbers), self._n_more(history)))
+        # A number that was given back goes before ours; a deterministic study waits for it.
+        n_before_ours = sum(number < self._numbers[0] for number in _released(history)) if self._numbers else 0
+        return min(max(self._slots - len(self._numbers), n_before_ours), self._n_more(history))
 
     def _n_more(self, history: History) -> int:
-        """Return how many more numbers the limit allows, beyond those reserved; negative if it has been lowered."""
-        n_trials = limits_of(history).n_trials
-        if n_trials is None:
+        """Return how many more numbers the limit allows, beyond those reserved."""
+        below = self.below(history)
+        if below is None:
             return self._slots
-        n_released = sum(trial.is_reserved and trial.owner is None for trial in history.unfinished.values())
-        return n_trials * history.repeats - history.n_numbers + n_released
+        return max(0, below - history.n_numbers) + sum(number < below for number in _released(history))
 
     def _usable(self, history: History) -> list[int]:
         """Return those of the numbers reserved that the limit still allows to ask."""
-        return self._numbers[: max(0, len(self._numbers) + min(0, self._n_more(history)))]
+        below = self.below(history)
+        return [number for number in self._numbers if below is None or number < below]
 
     def drafts(self, known: History, n_free: int) -> list[Draft]:
         """Return drafts that ask for and start as many trials as there are free slots.
@@ -87,7 +98,7 @@ class Filling:
         """Return drafts for up to *n* new or resumed trials, as far as they are decided in time."""
         drafts: list[Draft] = []
         if self._suggesting is None:
-            numbers = self._usable(known)[:n]
+            numbers = askable(known, self._usable(known)[:n])
             if not numbers:
                 return []
             try:
@@ -103,16 +114,17 @@ class Filling:
             new = [a for a in assigned if isinstance(a, New)]
             if not new:
                 return drafts
-            self._suggesting = _in_background(
-                lambda: ask_drafts(known, self._sampler, numbers[: len(new)], new, now=time.time)
-            )
-        return drafts + self._suggested(self._suggesting)
+            choose = partial(ask_drafts, known, self._sampler, numbers[: len(new)], new, now=time.time)
+            if not self._in_background:
+                return drafts + self._asked(choose())
+            self._suggesting = _in_background(choose)
+        if not wait([self._suggesting], _PATIENCE_S).done:
+            return drafts
+        suggesting, self._suggesting = self._suggesting, None
+        return drafts + self._asked(suggesting.result())
 
-    def _suggested(self, suggesting: Future[list[Draft]]) -> list[Draft]:
-        if not wait([suggesting], _PATIENCE_S).done:
-            return []
-        self._suggesting = None
-        drafts = suggesting.result()
+    def _asked(self, drafts: list[Draft]) -> list[Draft]:
+        """Return *drafts*, which ask for trials or give their numbers back, and note what that means."""
         done = {draft.trial for draft in drafts}
         self._numbers = [number for number in self._numbers if number not in done]
         self.is_exhausted |= any(draft.kind is Kind.RELEASED for draft in drafts)
@@ -122,6 +134,11 @@ class Filling:
         """Return drafts that give back every number that was not used; a suggestion on its way is dropped."""
         numbers, self._numbers = self._numbers, []
         return [Draft(Kind.RELEASED, number, time=time.time()) for number in numbers]
+
+
+def _released(history: History) -> list[int]:
+    """Return the numbers that were given back."""
+    return [trial.number for trial in history.unfinished.values() if trial.is_reserved and trial.owner is None]
 
 
 def _in_background(work: Callable[[], _T]) -> Future[_T]:

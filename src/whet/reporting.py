@@ -27,18 +27,23 @@ def report(step: float | None = None, **metrics: Any) -> None:
         raise ValueError("nothing to report: name at least one metric, as in whet.report(step, val_loss=0.3)")
     line: dict[str, float] = {}
     if step is not None:
-        at = _number("step", step)
+        at = number("step", step)
         if not abs(at) < float("inf"):
             raise ValueError(f"step: expected a finite number, got {step!r}")
         line["step"] = int(at) if at.is_integer() else at
-    line |= {name: _number(name, value) for name, value in metrics.items()}
+    line |= {name: number(name, value) for name, value in metrics.items()}
     path = os.environ.get("WHET_METRICS")
     if path:
         _append(path, (json.dumps(line) + "\n").encode())
 
 
-def _number(name: str, value: Any) -> float:
-    """Return *value* as a float; NaN and infinities are numbers here, and the study decides what they mean."""
+def number(name: str, value: Any) -> float:
+    """Return *value* as a float; NaN and infinities are numbers here, and the study decides what they mean.
+
+    Raises:
+        TypeError: it is not a real number.
+        ValueError: it holds several numbers, or one beyond a float.
+    """
     if isinstance(value, float):
         return float(value)
     if hasattr(value, "item"):

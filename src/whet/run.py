@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -17,15 +18,16 @@ from whet.attempts import Attempts
 from whet.core.asking import release_drafts, requeue_drafts, waiting_numbers
 from whet.core.events import Draft, Event, Kind
 from whet.core.history import History
+from whet.core.ledger import Ledger
 from whet.core.owner import is_gone
-from whet.core.protocols import Ended, Executor, Happening, Launch, Reported
+from whet.core.protocols import Decision, Ended, Executor, Happening, Launch, Reported, Sampler, Scheduler
 from whet.core.randomness import replicate_seed
 from whet.core.trial import Trial
 from whet.errors import ExecutorError, StateError, StoreBusy, StoreFull, UsageError, WhetError
 from whet.filling import Filling
 from whet.interrupts import Interrupts
+from whet.schedulers.fifo import Fifo
 from whet.stopping import Limits, limits_of, reason_to_end
-from whet.study import Study
 
 How = Literal["interrupt", "terminate", "kill"]
 Reason = Literal["done", "timeout", "target", "failures", "stopped", "interrupted", "terminated", "hangup", "broken"]
@@ -45,10 +47,19 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Why a run ended; in the case of ``"broken"``, ``message`` says what went wrong."""
+    """Why a run ended; in the case of ``"broken"``, ``message`` says what went wrong, and ``error`` is that."""
 
     reason: Reason
     message: str = ""
+    error: WhetError | None = field(default=None, compare=False)
+
+
+class Runnable(Protocol):
+    """What is run: a log and who decides. A `whet.study.Study` is one."""
+
+    ledger: Ledger
+    sampler: Sampler
+    scheduler: Scheduler
 
 
 class Observer(Protocol):
@@ -70,37 +81,58 @@ class Observer(Protocol):
         """Something that a person should know."""
 
 
-def run(study: Study, executor: Executor, observer: Observer, *, is_only_runner: bool = False) -> Outcome:
+def run(
+    study: Runnable,
+    executor: Executor,
+    observer: Observer,
+    *,
+    is_only_runner: bool = False,
+    limits: Limits | None = None,
+) -> Outcome:
     """Run trials of *study* on *executor* until its limits are reached, nothing is left to ask, or someone ends it.
 
     What the study is to do (limits, rules) is in its settings. The caller holds the study (`Store.hold`) and closes
     the executor.
 
     Args:
-        study: to run; no other thread may use it meanwhile.
+        study: to run.
         executor: starts the attempts.
         observer: is told what happens.
         is_only_runner: nobody but who holds the study starts attempts of it, so that all that are in progress are left
             over from one who is gone. Otherwise only those are whose process certainly is.
+        limits: bounds of this run; by default those in the settings, which have the number of trials in any case.
 
     Raises:
         StoreError: the store cannot be written, and could not for a minute.
         StudyNotFound: somebody has deleted the study.
     """
     with Interrupts() as interrupts:
-        return _Loop(study, executor, observer, interrupts).run(is_only_runner=is_only_runner)
+        study.ledger.unheard = deque()
+        try:
+            return _Loop(study, executor, observer, interrupts, limits).run(is_only_runner=is_only_runner)
+        finally:
+            study.ledger.unheard = None
 
 
 class _Loop:
-    def __init__(self, study: Study, executor: Executor, observer: Observer, interrupts: Interrupts) -> None:
-        self._study, self._ledger = study, study.ledger
+    def __init__(
+        self,
+        study: Runnable,
+        executor: Executor,
+        observer: Observer,
+        interrupts: Interrupts,
+        limits: Limits | None,
+    ) -> None:
+        self._ledger, self._limits = study.ledger, limits
         self._executor, self._observer, self._interrupts = executor, observer, interrupts
         self._attempts = Attempts(self._ledger, study.scheduler)
         self._live = self._attempts.live
-        self._filling = Filling(study.sampler, study.scheduler, executor.slots)
+        self._waits = not isinstance(study.scheduler, Fifo)  # which lets every trial go on: nothing to wait for
+        self._filling = Filling(study.sampler, study.scheduler, executor.slots, in_background=not executor.is_blocking)
         self._is_settled = False  # the last tick changed nothing
         self._ending: Outcome | None = None
         self._stops: list[tuple[str, How]] = []  # to be carried out after the commit
+        self._decisions: dict[str, Decision] = {}  # likewise
         self._not_started: list[Happening] = []  # the ends of attempts that could not be started
         self._before = self._ledger.history
         self._began = self._looked_at_commands = time.monotonic()
@@ -139,10 +171,17 @@ class _Loop:
         self._is_settled = not drafts and not reserve
         if not self._is_settled:
             self._commit(drafts, reserve)
-        for token, how in self._stops:
-            self._executor.stop(token, how)
-        self._stops.clear()
+        self._act()
         self._observer.tick(self._ledger.history)
+
+    def _act(self) -> None:
+        """Carry out what was decided, now that it is written."""
+        decisions, self._decisions = self._decisions, {}
+        stops, self._stops = self._stops, []
+        for token, decision in decisions.items():
+            self._executor.decided(token, decision)
+        for token, how in stops:
+            self._executor.stop(token, how)
 
     def _poll_s(self) -> float:
         if self._filling.is_suggesting:
@@ -156,8 +195,8 @@ class _Loop:
         for token, live in self._attempts.disowned().items():
             self._stops.append((token, "kill"))
             self._observer.notice(f"trial {live.number} was taken over by another process; its attempt here ends")
-        drafts, known, unwanted = self._attempts.reports([h for h in happenings if isinstance(h, Reported)])
-        self._stops += [(token, "terminate") for token in unwanted]
+        drafts, known, decisions = self._attempts.reports([h for h in happenings if isinstance(h, Reported)])
+        self._decisions.update(decisions)
         endings = self._attempts.endings([h for h in happenings if isinstance(h, Ended)])
         return drafts + endings, self._ledger.preview(endings, known)
 
@@ -165,7 +204,8 @@ class _Loop:
         try:
             return self._filling.drafts(known, self._executor.slots - len(self._live))
         except WhetError as error:
-            self._end_run(Outcome("broken", str(error)), "terminate", "no config could be chosen for another trial")
+            outcome = Outcome("broken", str(error), error)
+            self._end_run(outcome, "terminate", "no config could be chosen for another trial")
             return []
 
     # ---- before the first tick
@@ -198,7 +238,7 @@ class _Loop:
     def _heed_limits(self, known: History) -> None:
         if self._ending is not None:
             return
-        reason = reason_to_end(limits_of(known), known, time.monotonic() - self._began, self._before)
+        reason = reason_to_end(self._limits or limits_of(known), known, time.monotonic() - self._began, self._before)
         if reason is not None:
             self._end_run(Outcome(reason), "terminate", f"the run ended: {reason}")
 
@@ -213,7 +253,8 @@ class _Loop:
     # ---- what others ask for
     def _catch_up(self) -> None:
         self._looked_at_commands = time.monotonic()
-        self._show(self._patiently(self._ledger.catch_up))
+        self._patiently(self._ledger.catch_up)
+        self._show()
 
     def _obey_commands(self, known: History) -> list[Draft]:
         drafts: list[Draft] = []
@@ -226,8 +267,7 @@ class _Loop:
         """Return the drafts that carry out *command*, and what became of it."""
         match command:
             case {"command": "stop"}:
-                if self._ending is None:
-                    self._end_run(Outcome("stopped"), "terminate", "stopped")
+                self._end_by_command()
                 return [], "done"
             case {"command": "cancel", "trial": int(number)}:
                 return self._cancel(number, known), "done"
@@ -236,9 +276,12 @@ class _Loop:
                     Limits(**limits)
                 except (TypeError, UsageError) as error:
                     return [], f"refused: {error}"
-                self._filling.is_exhausted = False
                 return [Draft(Kind.AMENDED, None, {"settings": {"limits": limits}}, time=time.time())], "done"
         return [], "refused: a running study can be stopped, its trials cancelled and its limits amended"
+
+    def _end_by_command(self) -> None:
+        if self._ending is None:
+            self._end_run(Outcome("stopped"), "terminate", "stopped")
 
     def _cancel(self, number: int, known: History) -> list[Draft]:
         for token, live in self._live.items():
@@ -253,17 +296,17 @@ class _Loop:
         """Write *drafts*, then act on them; what other processes have made impossible meanwhile is left out."""
         while True:
             try:
-                appended = self._patiently(partial(self._ledger.commit, drafts, reserve=reserve))
+                below = self._filling.below(self._ledger.history) if reserve else None
+                appended = self._patiently(partial(self._ledger.commit, drafts, reserve=reserve, below=below))
                 break
             except StateError:
                 news = self._patiently(self._ledger.catch_up)
-                self._show(news)
                 possible = self._ledger.possible(drafts)
                 if not news and len(possible) == len(drafts):
                     raise
                 drafts = possible
         self._filling.add(appended.numbers)
-        self._show(appended.events)
+        self._show()
         for draft in drafts:
             if draft.kind is Kind.STARTED and draft.trial is not None:
                 self._start(self._ledger.history.unfinished[draft.trial], draft.payload["token"])
@@ -287,15 +330,25 @@ class _Loop:
                     was_told = True
                 time.sleep(_COMMANDS_EVERY_S)
 
-    def _show(self, events: Sequence[Event]) -> None:
-        """Tell the observer what *events*, which were folded last, have come to."""
+    def _show(self) -> None:
+        """Tell the observer what is new, whichever thread or process has written it."""
+        unheard = self._ledger.unheard
+        while unheard:
+            events, ended = unheard.popleft()
+            self._show_events(events)
+            for trial in ended:
+                self._observer.ended(trial, self._ledger.history)
+
+    def _show_events(self, events: Sequence[Event]) -> None:
         history = self._ledger.history
         for event in events:
             trial = history.unfinished.get(event.trial) if event.trial is not None else None
             if trial is not None and event.kind is Kind.REQUEUED:
                 self._observer.requeued(trial, history)
-        for trial in history.just_ended if events else ():
-            self._observer.ended(trial, history)
+            elif event.kind is Kind.COMMAND and event.payload.get("command") == "stop":
+                self._end_by_command()  # even if another run of the study has answered it meanwhile
+            elif event.kind is Kind.AMENDED:
+                self._filling.is_exhausted = False
 
     def _start(self, trial: Trial, token: str) -> None:
         """Start what the log says has started; where that cannot be, it ends at the next tick."""
@@ -303,14 +356,16 @@ class _Loop:
         live = self._attempts.begin(trial, token)
         if self._ending is None:
             self._observer.started(trial, history)
-            name, config, seed = self._study.name, trial.config or {}, replicate_seed(history.seed, trial.replicate)
-            launch = Launch(name, trial.number, trial.attempt, token, config, seed, trial.budget)
+            config, seed = trial.config or {}, replicate_seed(history.seed, trial.replicate)
+            launch = Launch(
+                self._ledger.name, trial.number, trial.attempt, token, config, seed, trial.budget, self._waits
+            )
             try:
-                self._executor.start(launch)
+                self._executor.start(launch, self._tick)
                 return
             except ExecutorError as error:
                 live.reason = str(error)
-                self._end_run(Outcome("broken", str(error)), "terminate", "the executor failed")
+                self._end_run(Outcome("broken", str(error), error), "terminate", "the executor failed")
         live.intent = Kind.REQUEUED
         self._not_started.append(Ended(token, None, None, {}, "", 0.0))
 

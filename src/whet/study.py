@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from threading import RLock
-from typing import Any, overload
+from typing import Any, Literal, overload
 
-from whet.core.asking import ask_drafts, release_drafts, start_draft, waiting_numbers
+from whet.core.annotating import annotation_draft
 from whet.core.events import Draft, Kind
+from whet.core.giving import Added, add, enqueue
+from whet.core.handing import hand_out
 from whet.core.ledger import Ledger
-from whet.core.owner import is_gone
-from whet.core.problem import Constraint, Objective, Problem
-from whet.core.protocols import Decision, New, Resume, Sampler, Scheduler, Store, StudyRecord
+from whet.core.problem import Constraint, Fidelity, Objective, problem_of
+from whet.core.protocols import Decision, Executor, Sampler, Scheduler, Store, StudyRecord
 from whet.core.randomness import checked_seed, fresh_seed
 from whet.core.trial import Cause, Trial
-from whet.core.values import Rules, judge
-from whet.errors import NotReady, SearchExhausted, StaleAttempt, StateError, UsageError
+from whet.core.values import Rules, Told, final_metrics, judge, metrics_of, number_of
+from whet.errors import StaleAttempt, StateError, StudyBusy, UsageError
+from whet.functions import Folder, Job, resend, run_shown, stop_runs
+from whet.run import Outcome
 from whet.samplers.names import name_of, sampler_named
 from whet.schedulers.fifo import Fifo
 from whet.space.space import Space
+from whet.stopping import Limits
 from whet.storage.open import DEFAULT_STORE, open_store
-
-Values = float | Mapping[str, float]
-_BARE = "value"  # the metric that a bare number is
 
 
 class Study:
@@ -35,10 +38,13 @@ class Study:
         constraints: bounds on metrics, such as ``"latency_ms <= 20"``.
         sampler: which config next; a name or a `Sampler`.
         scheduler: how much budget for whom; by default every trial runs to its end.
+        fidelity: the axis along which a trial can be cut short, as ``{"epochs": (1, 81)}``.
         seed: makes the sequence of configs reproducible; drawn if not given.
         repeats: how many trials share a config.
         store: where the study is kept: a path, a URL or a `Store`; by default in memory.
         name: by which it is found again.
+        lookahead: makes the sequence of configs independent of how many workers there are and who is faster: trial
+            *k* is chosen from what trials up to *k* - lookahead have come to, in the order of their numbers.
         settings: more to keep with the study, as JSON.
 
     Raises:
@@ -54,24 +60,24 @@ class Study:
         constraints: Sequence[str | Constraint] = (),
         sampler: str | Sampler = "auto",
         scheduler: Scheduler | None = None,
+        fidelity: Fidelity | Mapping[str, tuple[float, float]] | None = None,
         seed: int | None = None,
         repeats: int = 1,
-        store: Store | str | None = None,
+        store: Store | str | Path | None = None,
         name: str = "study",
+        lookahead: int | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        if not isinstance(repeats, int) or repeats < 1:
-            raise UsageError(f"repeats must be at least 1, a whole number, got {repeats!r}")
-        problem = Problem(
-            space if isinstance(space, Space) else Space(space),
-            _objectives(objective),
-            tuple(c if isinstance(c, Constraint) else Constraint.parse(c) for c in constraints),
-        )
+        for what, n in (("repeats", repeats), ("lookahead", 1 if lookahead is None else lookahead)):
+            if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+                raise UsageError(f"{what} must be at least 1, a whole number, got {n!r}")
+        problem = problem_of(space, objective, constraints, fidelity)
         kept = {
             "problem": problem.to_json(),
             "seed": fresh_seed() if seed is None else checked_seed(seed),
             "repeats": repeats,
             "sampler": sampler if isinstance(sampler, str) else name_of(sampler),
+            "lookahead": lookahead,
             **(settings or {}),
         }
         chosen = sampler_named(sampler) if isinstance(sampler, str) else sampler
@@ -83,8 +89,10 @@ class Study:
         self.name = record.name
         self.sampler = sampler
         self.scheduler: Scheduler = scheduler or Fifo()
-        self._rules = Rules.from_json(record.settings.get("rules", {}))
+        self.outcome: Outcome | None = None
         self._lock = RLock()
+        self._is_running = False
+        self._folder = Folder(store.url, record.name)
 
     # ---- ask and tell
     @overload
@@ -103,68 +111,20 @@ class Study:
         if n is not None and n < 1:
             raise UsageError(f"ask(n) needs n of at least 1, got {n!r}")
         with self._lock:
-            self.ledger.catch_up()
-            numbers: list[int] = []
-            is_exhausted = False
-            while not numbers and not is_exhausted:
-                drafts = self._write(self._drafts_to_ask(n or 1))
-                numbers = [d.trial for d in drafts if d.kind is Kind.STARTED and d.trial is not None]
-                is_exhausted = any(d.kind is Kind.RELEASED for d in drafts)
-            if not numbers:
-                raise SearchExhausted
-            trials = [self.ledger.history.unfinished[number] for number in numbers]
+            trials = hand_out(self.ledger, self.sampler, self.scheduler, n or 1)
         return trials if n is not None else trials[0]
 
-    def _drafts_to_ask(self, n: int) -> list[Draft]:
-        """Return drafts that start up to *n* trials: those that wait, then new ones."""
-        numbers = waiting_numbers(self.ledger.history)[:n]
-        drafts: list[Draft] = []
-        if len(numbers) < n:
-            drafts = self._ask_more(n - len(numbers), may_be_none=bool(numbers))
-            numbers += [d.trial for d in drafts if d.trial is not None and d.kind is not Kind.RELEASED]
-        return drafts + [start_draft(number, now=time.time) for number in numbers]
-
-    def _ask_more(self, n: int, *, may_be_none: bool) -> list[Draft]:
-        """Reserve numbers for what the scheduler assigns; return drafts that give each a config, or release it."""
-        assigned = self.scheduler.assign(self.ledger.history, n)
-        if not assigned and not may_be_none:
-            raise NotReady
-        new = [a for a in assigned if isinstance(a, New)]
-        drafts = [Draft(Kind.RESUMED, a.number, {"budget": a.budget}) for a in assigned if isinstance(a, Resume)]
-        if new:
-            left = release_drafts(self.ledger.history, is_gone, now=time.time)
-            numbers = self.ledger.commit(left, reserve=len(new), durable=False).numbers
-            try:
-                drafts += ask_drafts(self.ledger.history, self.sampler, numbers, new, now=time.time)
-            except BaseException:
-                self._write([Draft(Kind.RELEASED, number) for number in numbers])
-                raise
-        return drafts
-
-    def _write(self, drafts: list[Draft]) -> list[Draft]:
-        """Write *drafts* and return them, without those that other processes have made impossible meanwhile."""
-        while True:
-            try:
-                self.ledger.commit(drafts, durable=False)
-                return drafts
-            except StateError:
-                news = self.ledger.catch_up()
-                possible = self.ledger.possible(drafts)
-                if not news and len(possible) == len(drafts):
-                    raise
-                drafts = possible
-
-    def report(self, trial: Trial | int, values: Values, *, step: float) -> Decision:
+    def report(self, trial: Trial | int, values: Told, *, step: float) -> Decision:
         """Note what *trial* reports at *step* and return what it is to do; where that is to stop, it has stopped.
 
         Raises:
             StaleAttempt: the attempt is no longer the trial's current one; the trial went on without it.
             StateError: the trial is not running.
         """
-        metrics = _metrics(values)
+        metrics = metrics_of(values)
         with self._lock:
             running = self._running(trial)
-            row = [_number("the step", step), *(metrics.get(name) for name in self.ledger.history.problem.metrics)]
+            row = [number_of("the step", step), *(metrics.get(name) for name in self.ledger.history.problem.metrics)]
             self._say(Draft(Kind.REPORTED, running.number, {"rows": [row]}, running.token))
             decision = self.scheduler.decide(self.ledger.history, running.number)
             if decision is not Decision.CONTINUE:
@@ -172,7 +132,7 @@ class Study:
                 self._say(Draft(kind, running.number, {"values": metrics}, running.token))
         return decision
 
-    def tell(self, trial: Trial | int, values: Values) -> Trial:
+    def tell(self, trial: Trial | int, values: Told) -> Trial:
         """Note the final *values* of *trial*, a number or a dict of metrics, and return the trial as it ended.
 
         An objective that is missing or no finite number makes the trial failed; see `Rules.infinite`.
@@ -183,7 +143,8 @@ class Study:
         """
         with self._lock:
             history = self.ledger.history
-            verdict = judge(history.problem, self._rules, _metrics(values))
+            rules = Rules.from_json(history.settings.get("rules", {}))
+            verdict = judge(history.problem, rules, final_metrics(values, history.problem))
             running = self._running(trial)
             payload: dict[str, Any] = {"values": verdict.values}
             if verdict.cause is None:
@@ -205,6 +166,53 @@ class Study:
             running = self._running(trial)
             payload = {"cause": cause, "message": message}
             return self._say(Draft(Kind.FAILED, running.number, payload, running.token))
+
+    def enqueue(self, config: Mapping[str, Any]) -> Trial:
+        """Let *config* be run before anything new is asked, and return its trial (with repeats the first of them).
+
+        Raises:
+            ConfigError: it is not in the space; the message names the parameter.
+        """
+        with self._lock:
+            first = enqueue(self.ledger, config, now=time.time)[0]
+            return self.ledger.history.unfinished[first]
+
+    def add_trials(self, trials: Iterable[tuple[Mapping[str, Any], Told]]) -> list[int]:
+        """Add trials that were run elsewhere, as pairs of a config and its value; return their numbers.
+
+        They count as completed, or as failed if the value is not finite, and not towards ``n_trials``.
+
+        Raises:
+            UsageError: a config that is not in the space, or a value that is none; nothing is added.
+        """
+        history = self.ledger.history
+        rules = Rules.from_json(history.settings.get("rules", {}))
+        rows = []
+        for index, (config, values) in enumerate(trials):
+            try:
+                rows.append(Added(config, judge(history.problem, rules, final_metrics(values, history.problem))))
+            except UsageError as error:
+                raise UsageError(f"row {index}: {error}") from None
+        with self._lock:
+            return add(self.ledger, rows, now=time.time)
+
+    def annotate(
+        self,
+        trial: Trial | int | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        note: str | None = None,
+    ) -> None:
+        """Set attributes and the note of a trial in whatever state, or of the study itself.
+
+        Attributes that are not named stay as they are; the value ``None`` removes one, a note of ``""`` the note.
+
+        Raises:
+            UsageError: a value that JSON cannot hold, or more than 1 MB of it; the message names it.
+            StateError: there is no such trial.
+        """
+        number = trial.number if isinstance(trial, Trial) else trial
+        self.ledger.commit([annotation_draft(number, attributes, note, now=time.time)])
 
     def _running(self, trial: Trial | int) -> Trial:
         """Return the trial as it is known now; a `Trial` given speaks for its own attempt."""
@@ -230,7 +238,81 @@ class Study:
         ended = (trial for trial in history.just_ended if trial.number == draft.trial)
         return next(ended, None) or history.unfinished[draft.trial or 0]
 
+    # ---- run a function
+    def run(
+        self,
+        fn: Callable[..., Any] | None = None,
+        *,
+        n_trials: int | None = None,
+        timeout: float | None = None,
+        target: float | None = None,
+        max_failures: int | None = None,
+        workers: int = 1,
+        executor: Literal["processes", "inline"] | Executor = "processes",
+        trial_timeout: float | None = None,
+        trial_memory: int | None = None,
+        retries: Mapping[str, int] | None = None,
+        on_trial_end: Callable[[Study, Trial], object] | Iterable[Callable[[Study, Trial], object]] = (),
+        progress: bool = True,
+    ) -> Study:
+        """Run *fn* for trial after trial until a limit is reached, nothing is left to ask, or someone ends it.
+
+        Ctrl-C ends the run and returns the study with what is known; running trials wait to be run again. Several
+        processes may run one study, each with `whet.load`.
+
+        Args:
+            fn: ``fn(config)`` gets a dict; a parameter called ``trial`` the trial's handle, a second one called
+                ``budget`` a number. It returns a number, a dict of metrics, or nothing if it has reported.
+            n_trials: how many configs the study is to have in total; repeats and added trials do not count.
+            timeout: seconds that this run may take.
+            target: value of the first objective that is good enough.
+            max_failures: failed trials after which this run ends; by default when its first three trials fail.
+            workers: how many trials run at a time.
+            executor: ``"processes"``: each trial in a process of its own; ``"inline"``: in this thread, for debugging
+                and for functions of microseconds; or an `Executor`, which brings its own work (*fn* is left out).
+            trial_timeout: seconds that one trial may take.
+            trial_memory: bytes that the processes of one trial may hold together.
+            retries: cause of a failure (``"error"``, ``"timeout"``, …) to how often a trial is run again after it.
+            on_trial_end: called with the study and each trial that has ended, in this process; if it raises, the run
+                ends and the exception comes out of here.
+            progress: show how it goes, on standard error or in the notebook.
+
+        Raises:
+            UsageError: the function has another signature, cannot be sent to other processes, or the limits make no
+                sense.
+            StudyBusy: it is being run already, by this object or by another program that does not share it.
+            ExecutorError: no trial can be started.
+        """
+        job = Job(fn, executor, workers, trial_timeout, trial_memory, retries)
+        limits = Limits(n_trials, timeout, target, max_failures)
+        callbacks = [on_trial_end] if callable(on_trial_end) else list(on_trial_end)
+        with self._lock:
+            if self._is_running:
+                raise StudyBusy(f"study {self.name!r} is being run by this object already; whet.load a second one")
+            self._is_running = True
+        try:
+            calls = [partial(callback, self) for callback in callbacks]
+            self.outcome = run_shown(self, job, limits, self._folder, calls, is_shown=progress)
+        finally:
+            self._is_running = False
+        resend(self.outcome)
+        return self
+
+    def stop(self) -> bool:
+        """Ask every run of the study to end, wherever it is; tell whether there is one. Its trials wait to be resumed."""
+        return stop_runs(self.ledger)
+
     # ---- what is known
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """What `annotate` has said of the study."""
+        return dict(self.ledger.history.settings.get("attributes", {}))
+
+    @property
+    def note(self) -> str:
+        """The note of the study."""
+        return str(self.ledger.history.settings.get("note", ""))
+
     @property
     def trials(self) -> list[Trial]:
         """Every trial that has a config, by number."""
@@ -243,17 +325,21 @@ class Study:
         Raises:
             UsageError: there is more or less than one objective, or nothing has completed yet.
         """
-        self.ledger.catch_up()
-        history = self.ledger.history
-        if len(history.problem.objectives) != 1:
+        n_objectives = len(self.ledger.history.problem.objectives)
+        if n_objectives != 1:
             raise UsageError(
-                f"study {self.name!r} has {len(history.problem.objectives)} objectives; "
+                f"study {self.name!r} has {n_objectives} objectives; "
                 "a best trial needs exactly one, as in objective='minimize' or --objective val_loss:min"
             )
-        number = history.best()
-        if number is None:
+        best = self._leader()
+        if best is None:
             raise UsageError(f"study {self.name!r} has no completed trial yet")
-        return self.ledger.store.trials(self.ledger.study, numbers=[number])[0]
+        return best
+
+    def _leader(self) -> Trial | None:
+        self.ledger.catch_up()
+        number = self.ledger.history.best()
+        return None if number is None else self.ledger.store.trials(self.ledger.study, numbers=[number])[0]
 
     @property
     def best_config(self) -> Mapping[str, Any]:
@@ -265,13 +351,41 @@ class Study:
         """The value of the best trial, in the user's sign."""
         return self.best.values[self.ledger.history.problem.objectives[0].name]
 
+    def to_frame(self) -> Any:
+        """Return the trials as a ``pandas.DataFrame`` (without pandas a dict of columns); see `whet.frames.frame_of`."""
+        from whet.frames import frame_of
 
-def load(name: str, store: Store | str | None = None) -> Study:
+        return frame_of(self.trials, self.ledger.history.problem)
+
+    def __repr__(self) -> str:
+        from whet.display import text_of
+
+        best = self._leader()
+        return text_of(self.ledger.history, self.name, best)
+
+    def _repr_html_(self) -> str:
+        """Show the study in a notebook."""
+        from whet.display import html_of, top_numbers
+
+        best, numbers = self._leader(), top_numbers(self.ledger.history)
+        found = {trial.number: trial for trial in self.ledger.store.trials(self.ledger.study, numbers=numbers)}
+        return html_of(self.ledger.history, self.name, best, [found[number] for number in numbers])
+
+
+def load(
+    name: str,
+    store: Store | str | Path | None = None,
+    *,
+    sampler: Sampler | None = None,
+    scheduler: Scheduler | None = None,
+) -> Study:
     """Return the existing study *name*.
 
     Args:
         name: as it was given when the study was made.
         store: where it is kept: a path, a URL or a `Store`; by default ``./.whet/whet.db``.
+        sampler: which config next; by default the one that the study was made with, if whet knows it by its name.
+        scheduler: how much budget for whom; by default every trial runs to its end.
 
     Raises:
         StudyNotFound: the store has no such study; the message lists the closest names.
@@ -280,27 +394,5 @@ def load(name: str, store: Store | str | None = None) -> Study:
     opened = open_store(DEFAULT_STORE if store is None else store, must_exist=True)
     record = opened.studies(name)[0]
     study = Study.__new__(Study)
-    study._attach(opened, record, sampler_named(record.settings["sampler"]), None)
+    study._attach(opened, record, sampler or sampler_named(record.settings["sampler"]), scheduler)
     return study
-
-
-def _objectives(objective: str | Mapping[str, str] | Sequence[Objective]) -> tuple[Objective, ...]:
-    if isinstance(objective, str):
-        return (Objective(_BARE, objective),)  # type: ignore[arg-type]  # any spelling; checked there
-    if isinstance(objective, Mapping):
-        return tuple(Objective(name, direction) for name, direction in objective.items())  # type: ignore[arg-type]
-    return tuple(objective)
-
-
-def _metrics(values: Values) -> dict[str, float]:
-    """Return *values* as a dict of metrics; a bare number is the metric ``value``."""
-    if isinstance(values, Mapping):
-        return {str(name): _number(f"the metric {name!r}", value) for name, value in values.items()}
-    return {_BARE: _number("the value", values)}
-
-
-def _number(what: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise UsageError(f"{what} must be a number, got {value!r}") from None

@@ -16,11 +16,11 @@ import pytest
 from tests.conftest import Whet
 from whet.cli.console import Console, Style, chosen_style
 from whet.cli.progress import Progress
-from whet.cli.streams import Stream
 from whet.core.history import History
 from whet.core.trial import Cause, Trial
 from whet.space.domain import Categorical
 from whet.space.space import Space
+from whet.streams import Stream
 from whet.study import Study
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\rbad\x00\u202e"

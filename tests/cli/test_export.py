@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.studies import STORE, begin, call, finish, script_settings, with_one_trial
-from whet.cli.columns import Columns, spooled
+from whet.cli.columns import spooled
 from whet.cli.export import _csv_line, _of_one_type, _write_json
 from whet.errors import StoreFull
+from whet.frames import Columns
 
 FIXED = {"number", "state", "cause", "attempts", "started_at", "duration_s"}
 

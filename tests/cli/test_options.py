@@ -137,7 +137,6 @@ _LATER: dict[str, Any] = {
     "executor": None,
     "fidelity": None,
     "preload": None,
-    "deterministic": False,
 }
 
 
@@ -149,7 +148,6 @@ _LATER: dict[str, Any] = {
         {"executor": "inline"},
         {"fidelity": "epochs=1:81"},
         {"preload": "torch"},
-        {"deterministic": True},
     ],
 )
 def test_what_is_not_built_is_said_so(given: dict[str, Any]) -> None:

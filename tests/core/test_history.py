@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whet.core import jsontext
+from whet.core.columns import Finished
 from whet.core.events import Event, Kind
-from whet.core.history import Finished, History
+from whet.core.history import History
 from whet.core.problem import Constraint, Objective
 from whet.core.trial import Cause, State
 from whet.errors import StateError
@@ -178,7 +179,7 @@ def test_a_restored_history_goes_on_like_the_one_that_lived() -> None:
     assert restored.best() == lived.best() == 1
     assert restored.counts() == lived.counts()
     assert np.array_equal(restored.observations().x, lived.observations().x)
-    assert restored.finished_config(range(1, 3)) == {"lr": 0.2}
+    assert restored.finished_config(range(1, 3)) == {"lr": 0.1}
     more = [Event(lived.seq + i, *rest) for i, rest in enumerate(_rest(Log().life(3, {"loss": 0.5})), start=1)]
     assert restored.extended(more).best() == lived.extended(more).best() == 3
 

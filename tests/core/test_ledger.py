@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+from contextlib import closing
 
 import pytest
 from hypothesis import given
@@ -12,8 +14,11 @@ from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.ledger import Ledger
 from whet.core.trial import State
+from whet.storage.doctor import differences
 from whet.storage.memory import MemoryStore
+from whet.storage.sql import SqlStore
 from whet.study import Study
+from whet.testing.store_writer import Writer, settings_of
 
 
 def study(**options) -> Study:
@@ -185,3 +190,44 @@ def test_stores_are_shared_by_ledgers():
     first.tell(trial, 1.0)
     assert second.catch_up()
     assert second.history.best() == 0
+
+
+@pytest.mark.parametrize("is_on_disk", [False, True])
+def test_threads_share_a_ledger(is_on_disk, tmp_path):
+    store = SqlStore(tmp_path / "x.db") if is_on_disk else MemoryStore()
+    with closing(store):
+        ledger = Ledger(store, store.create("a", settings_of()))
+        other = Writer(store, ledger.study)
+        problems: list[BaseException] = []
+        seen: list[list[int]] = [[] for _ in range(4)]
+
+        def work(mine: list[int]) -> None:
+            try:
+                for i in range(25):
+                    (number,) = ledger.commit([], reserve=1, durable=False).numbers
+                    drafts = [
+                        Draft(Kind.ASKED, number, {"config": {"lr": i / 25}}),
+                        Draft(Kind.STARTED, number, {"token": f"t{number}", "owner": "me"}),
+                        Draft(Kind.COMPLETED, number, {"values": {"loss": float(number)}}),
+                    ]
+                    assert ledger.preview(drafts).counts()[State.COMPLETED] > len(mine)
+                    assert ledger.commit(drafts, durable=False).refused == []
+                    mine.append(number)
+                    ledger.catch_up()
+                    assert ledger.history.n_finished >= len(mine)
+            except BaseException as error:
+                problems.append(error)
+
+        threads = [threading.Thread(target=work, args=(mine,)) for mine in seen]
+        for thread in threads:
+            thread.start()
+        for _ in range(20):
+            other.complete(loss=1.0)
+        for thread in threads:
+            thread.join()
+        assert problems == []
+        ledger.catch_up()
+        assert len({number for mine in seen for number in mine}) == 100
+        assert ledger.history.n_finished == 120
+        assert sorted(numbers(ledger.history)) == list(range(120))
+        assert differences(ledger.history, store.load(ledger.study)) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whet.core.events import Event, Kind
-from whet.core.trial import TRANSITIONS, Cause, Curve, State, Trial, advance
+from whet.core.trial import FINAL, TRANSITIONS, Cause, Curve, State, Trial, advance
 from whet.errors import StateError
 
 _seq = itertools.count(1)
@@ -51,6 +52,8 @@ IN: dict[State | None, Trial | None] = {
 PAYLOADS: dict[Kind, dict[str, Any]] = {
     Kind.CLAIMED: {"owner": "me"},
     Kind.ASKED: {"config": {}},
+    Kind.ENQUEUED: {"config": {}},
+    Kind.ADDED: {"config": {}},
     Kind.STARTED: {"token": "u"},
     Kind.REPORTED: {"rows": []},
 }
@@ -89,15 +92,44 @@ def test_a_released_number_is_claimed_again() -> None:
     assert advance(free, event(Kind.CLAIMED, owner="you")).owner == "you"
 
 
+@pytest.mark.parametrize("state", FINAL)
+def test_a_trial_that_has_ended_can_be_annotated_and_no_more(state: State) -> None:
+    assert TRANSITIONS[state] == {Kind.ANNOTATED: state}
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_is_said_of_a_trial_changes_nothing_else(state: State) -> None:
+    before = IN[state]
+    assert before is not None
+    said = advance(before, event(Kind.ANNOTATED, 9.0, attributes={"a": 1, "b": [2]}, note="good"))
+    assert (said.attributes, said.note) == ({"a": 1, "b": [2]}, "good")
+    assert replace(said, attributes={}, note="") == before
+    more = advance(said, event(Kind.ANNOTATED, 9.0, attributes={"b": None, "c": {"d": None}, "none": None}))
+    assert (more.attributes, more.note) == ({"a": 1, "c": {"d": None}}, "good")
+    assert advance(more, event(Kind.ANNOTATED, 9.0, note="")).note == ""
+    assert advance(more, event(Kind.ANNOTATED, 9.0)) == more
+
+
+def test_a_given_config_claims_its_number_itself() -> None:
+    enqueued = lived(event(Kind.ENQUEUED, 1.0, config={"lr": 1}, group=3, replicate=1))
+    assert (enqueued.state, enqueued.given) == (State.WAITING, "enqueued")
+    assert (enqueued.config, enqueued.group) == ({"lr": 1}, 3)
+    assert advance(enqueued, STARTED).given == "enqueued"
+    added = lived(event(Kind.ADDED, 1.0, config={"lr": 1}), REPORTED, event(Kind.COMPLETED, 2.0, values={"loss": 0.5}))
+    assert (added.state, added.given, added.values, len(added.curve)) == (State.COMPLETED, "added", {"loss": 0.5}, 2)
+    assert (added.attempt, added.started_at, added.ended_at, added.duration_s) == (0, None, 2.0, None)
+    assert lived(CLAIMED, ASKED).given is None
+
+
 def test_an_event_that_names_no_trial_is_refused() -> None:
     with pytest.raises(StateError, match="'started' names no trial"):
         advance(None, event(Kind.STARTED, number=None))
 
 
 def test_a_refusal_says_what_would_be_allowed() -> None:
-    with pytest.raises(StateError, match=r"trial 0 is completed and cannot be started \(possible now: nothing more\)"):
+    with pytest.raises(StateError, match=r"trial 0 is completed and cannot be started \(possible now: annotated\)"):
         advance(IN[State.COMPLETED], event(Kind.STARTED, token="u"))
-    with pytest.raises(StateError, match=r"possible now: resumed, completed, stopped, cancelled"):
+    with pytest.raises(StateError, match=r"possible now: resumed, completed, stopped, cancelled, annotated\)"):
         advance(IN[State.PAUSED], event(Kind.STARTED, token="u"))
 
 

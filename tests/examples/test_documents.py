@@ -58,6 +58,20 @@ def test_the_readme_searches_from_python() -> None:
     assert "'layers': 1" in done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["tutorial/first-tune.md", "how-to/tune-a-function.md"])
+def test_the_blocks_of_a_page_are_a_program(page: str, tmp_path: Path) -> None:
+    """From the first to the last, in an empty folder; an ``assert`` in a page holds."""
+    blocks = _PYTHON.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
+    assert len(blocks) >= 5
+    (tmp_path / "page.py").write_text("\n".join(blocks), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert "database" in done.stdout or "val_acc" in done.stdout  # what cannot be sent is named; the study shows itself
+
+
 def test_the_sampler_of_the_manual_passes_its_suite(tmp_path: Path) -> None:
     blocks = _PYTHON.findall((ROOT / "docs" / "how-to" / "extend.md").read_text(encoding="utf-8"))
     file = tmp_path / "test_manual.py"

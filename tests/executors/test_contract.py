@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 
 from whet.core.protocols import Launch
+from whet.executors.calling import bind
 from whet.executors.commands import Command, CommandExecutor
 from whet.executors.inline import InlineExecutor
-from whet.testing.behaviours import behave
-from whet.testing.executor_suite import ConcurrencyContract, ExecutorContract, MakeExecutor
+from whet.executors.processes import ProcessExecutor
+from whet.testing.behaviours import behave_as_function
+from whet.testing.executor_suite import ConcurrencyContract, DecisionContract, ExecutorContract, MakeExecutor
+
+BEHAVIOUR = bind(behave_as_function, has_fidelity=False)
 
 
 class TestCommandExecutor(ExecutorContract, ConcurrencyContract):
@@ -28,7 +32,13 @@ class TestCommandExecutor(ExecutorContract, ConcurrencyContract):
         return lambda slots: CommandExecutor(render, slots=slots, watch=["loss", "acc"], grace_s=5.0)
 
 
-class TestInlineExecutor(ExecutorContract):
+class TestInlineExecutor(ExecutorContract, DecisionContract):
     @pytest.fixture
     def make_executor(self) -> MakeExecutor:
-        return lambda slots: InlineExecutor(lambda launch, report: behave(launch.config, report), slots)
+        return lambda slots: InlineExecutor(BEHAVIOUR, slots=slots)
+
+
+class TestProcessExecutor(ExecutorContract, ConcurrencyContract, DecisionContract):
+    @pytest.fixture
+    def make_executor(self, tmp_path: Path) -> MakeExecutor:
+        return lambda slots: ProcessExecutor(BEHAVIOUR, slots=slots, folder=tmp_path / "trials", grace_s=5.0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whet.core.protocols import Ended, Launch
+from whet.core.protocols import Decision, Ended, Launch
 from whet.errors import ExecutorError, UsageError
 from whet.executors.gpus import GpuExecutor, Gpus, gpu_amount, listed_devices, visible_devices
 
@@ -123,14 +124,19 @@ class _Inner:
     """An executor whose attempts end when the test says so."""
 
     slots = 2
+    is_blocking = False
 
     def __init__(self) -> None:
         self.ended: list[str] = []
         self.is_broken = False
 
-    def start(self, launch: Launch) -> None:
+    def start(self, launch: Launch, attend: Callable[[], None] | None = None) -> None:
         if self.is_broken:
             raise ExecutorError("no processes left")
+
+    def decided(self, token: str, decision: Decision) -> None:
+        if decision is not Decision.CONTINUE:
+            self.stop(token, "terminate")
 
     def stop(self, token: str, how: str) -> None: ...
 

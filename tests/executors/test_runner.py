@@ -334,7 +334,7 @@ def test_a_crash_of_a_slot_process_is_told_with_its_traceback(tmp_path: Path) ->
     with Running(tmp_path) as running:
         running.run("true")
         launch = running.start("sleep", "100", number=1)
-        (slot,) = running.executor._connected
+        (slot,) = running.executor._pool._connected
         slot._connection.sendall(b"\0\0\0\2[}")
         (end,) = ends_of(running.executor)
         assert end.cause == "lost"

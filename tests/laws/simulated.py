@@ -7,13 +7,14 @@ import random
 import signal
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from whet.core import jsontext
 from whet.core.events import Event
 from whet.core.history import History
-from whet.core.protocols import Ended, Happening, Launch, Reported
+from whet.core.protocols import Decision, Ended, Happening, Launch, Reported, Sampler
 from whet.core.trial import Trial
 from whet.run import Outcome, run
 from whet.study import Study, load
@@ -27,14 +28,20 @@ def value_of(config: Mapping[str, Any], seed: int) -> float:
 class Arithmetic:
     """An executor whose attempts report thrice and end when they are polled, in an order drawn from *seed*."""
 
+    is_blocking = False
+
     def __init__(self, slots: int, seed: int = 0) -> None:
         self.slots = slots
         self._rng = random.Random(seed)
         self._running: dict[str, tuple[Launch, int]] = {}
 
-    def start(self, launch: Launch) -> None:
+    def start(self, launch: Launch, attend: Callable[[], None] | None = None) -> None:
         assert len(self._running) < self.slots
         self._running[launch.token] = (launch, 0)
+
+    def decided(self, token: str, decision: Decision) -> None:
+        if decision is not Decision.CONTINUE:
+            self.stop(token, "terminate")
 
     def stop(self, token: str, how: str) -> None:
         launch, _ = self._running.get(token, (None, 0))
@@ -99,6 +106,7 @@ def run_and_die(
     *,
     last_call: int | None = None,
     after_s: float | None = None,
+    sampler: Sampler | None = None,
 ) -> tuple[bool, list[tuple[int, float]]]:
     """Run a study of *store* in a process of its own that dies without a chance to tidy up.
 
@@ -110,7 +118,7 @@ def run_and_die(
     pid = os.fork()
     if pid == 0:
         try:
-            _child(store, name, Arithmetic(slots, seed), writer, last_call, after_s)
+            _child(partial(load, name, store, sampler=sampler), Arithmetic(slots, seed), writer, last_call, after_s)
         finally:
             os._exit(1)  # _child exits with 0
     os.close(writer)
@@ -122,7 +130,7 @@ def run_and_die(
 
 
 def _child(
-    store: Path, name: str, executor: Arithmetic, writer: int, last_call: int | None, after_s: float | None
+    open_study: Callable[[], Study], executor: Arithmetic, writer: int, last_call: int | None, after_s: float | None
 ) -> None:
     n_calls = 0
 
@@ -139,7 +147,7 @@ def _child(
         # The default action of SIGALRM ends the process as SIGKILL does: between any two instructions.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, after_s)
-    study = load(name, str(store))
+    study = open_study()
     for thing, method in ((executor, "start"), (executor, "poll"), (study.ledger.store, "append")):
         setattr(thing, method, _counted(getattr(thing, method), count))
     run_study(study, executor, Watcher(ended))

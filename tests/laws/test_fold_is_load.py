@@ -49,8 +49,14 @@ class Steps:
         rng = self.rng
         time = rng.uniform(1e9, 2e9)
         if rng.random() < 0.1:
-            kind = rng.choice([Kind.AMENDED, Kind.COMMAND])
+            kind = rng.choice([Kind.AMENDED, Kind.COMMAND, Kind.ANNOTATED])
             return Draft(kind, None, self._payload(kind), time=time)
+        if rng.random() < 0.05:
+            kind = rng.choice([Kind.ENQUEUED, Kind.ADDED])
+            return Draft(kind, known.n_numbers + rng.choice([0, 0, 0, 1]), self._payload(kind), time=time)
+        if known.finished and rng.random() < 0.05:
+            number = rng.choice(known.finished).number
+            return Draft(Kind.ANNOTATED, number, self._payload(Kind.ANNOTATED), rng.choice([None, None, "a"]), time)
         if not known.unfinished or rng.random() < 0.03:
             kind = rng.choice(list(Kind))
             return Draft(kind, rng.randrange(known.n_numbers + 2), self._payload(kind), rng.choice([None, "a"]), time)
@@ -65,7 +71,7 @@ class Steps:
         rng = self.rng
         optional: dict[str, Any] = {}
         match kind:
-            case Kind.ASKED:
+            case Kind.ASKED | Kind.ENQUEUED | Kind.ADDED:
                 config = {"lr": rng.choice(STRANGE_VALUES), rng.choice(["x", "$float", "\0"]): rng.random()}
                 optional = {
                     "why": {"said": rng.choice(STRANGE_VALUES)},
@@ -89,6 +95,9 @@ class Steps:
                 return {"settings": {rng.choice(["n", "n", "m", "m", "seed"]): rng.choice(STRANGE_VALUES)}}
             case Kind.COMMAND:
                 return rng.choice([{"command": rng.choice(STRANGE_VALUES)}, {"of": rng.randrange(30)}])
+            case Kind.ANNOTATED:
+                attributes = {rng.choice(["x", "y", "$float"]): rng.choice(STRANGE_VALUES)}
+                return self._some({"attributes": attributes, "note": rng.choice(["", "why\0not"])})
             case Kind.CLAIMED:
                 return self._some({"owner": "me"})
             case _:
@@ -117,9 +126,9 @@ def _told(event: Event) -> str:
     return repr((event.seq, event.kind, event.trial, event.attempt, None if timeless else event.time, event.payload))
 
 
-def _append(store: Store, drafts: list[Draft], after: int, reserve: int) -> Any:
+def _append(store: Store, drafts: list[Draft], after: int, reserve: int, below: int | None = None) -> Any:
     try:
-        done = store.append(1, drafts, after=after, reserve=reserve, owner="me", durable=False)
+        done = store.append(1, drafts, after=after, reserve=reserve, below=below, owner="me", durable=False)
     except StateError as error:
         return str(error)
     return [_told(event) for event in done.events], done.refused, done.numbers
@@ -131,7 +140,8 @@ def _live(steps: Steps, stores: tuple[Store, Store], n_steps: int) -> None:
         known = stores[0].load(1)
         drafts = steps.drafts(known)
         after, reserve = steps.rng.randint(1, known.seq), steps.reserve()
-        answers = [repr(_append(store, drafts, after, reserve)) for store in stores]
+        below = steps.rng.choice([None, known.n_numbers, known.n_numbers + 1])
+        answers = [repr(_append(store, drafts, after, reserve, below)) for store in stores]
         assert answers[0] == answers[1]
 
 
@@ -145,6 +155,9 @@ def test_every_store_loads_what_its_log_folds_to(seed: int) -> None:
             assert [event.seq for event in events] == list(range(1, len(events) + 1))
             assert differences(fold(events), loaded) == []
             assert store.summary(1).counts == loaded.counts()
+            given = [(trial.number, trial.given) for trial in store.trials(1) if trial.given]
+            assert [(config.number, config.giver) for config in loaded.given.configs] == given
+            assert loaded.n_added == sum(giver == "added" for _, giver in given)
             asked = {number for number, trial in loaded.unfinished.items() if not trial.is_reserved}
             assert [trial.number for trial in store.trials(1)] == sorted(
                 asked | {row.number for row in loaded.finished}
@@ -169,6 +182,10 @@ def test_the_lives_drawn_are_full_ones() -> None:
                 refused += not isinstance(answer, str) and len(answer[1])
             kinds.update(event.kind for event in memory.events(1))
             kinds.update(f"{row.state} with a curve" for row in memory.load(1).finished if row.curve)
+            kinds.update(
+                f"{row.state} and annotated" for row in memory.trials(1) if row.state.is_final and row.attributes
+            )
     assert min(kinds[kind] for kind in Kind) >= 5, kinds
     assert kinds["completed with a curve"] >= 5, kinds
+    assert kinds["completed and annotated"] >= 5, kinds
     assert min(refused, n_errors) >= 10

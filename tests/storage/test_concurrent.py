@@ -11,10 +11,11 @@ import pytest
 
 from tests.storage import worker
 from whet.core.events import Kind
+from whet.core.history import History
 from whet.core.trial import State
 from whet.storage.doctor import check
 from whet.storage.sql import SqlStore
-from whet.testing.store_writer import settings_of
+from whet.testing.store_writer import Writer, settings_of
 
 _N_PROCESSES = 8
 
@@ -52,18 +53,57 @@ def test_processes_share_a_study(tmp_path: Path, n_trials: int) -> None:
     assert check(path) == []
 
 
+def _go(processes: list[subprocess.Popen[str]]) -> None:
+    """Let the processes begin at the same moment."""
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
+
+def test_processes_that_keep_a_limit_reach_it_exactly(tmp_path: Path) -> None:
+    path, n_trials = tmp_path / "whet.db", 101
+    with closing(SqlStore(path)) as store, ExitStack() as stack:
+        study = store.create("a", settings_of()).id
+        writer = Writer(store, study)
+        writer.ask()  # the one that all annotate
+        processes = [stack.enter_context(worker.start("share", path, study, n_trials)) for _ in range(_N_PROCESSES)]
+        _go(processes)
+        said: dict[str, list[str]] = {"asked": ["0"], "enqueued": [], "added": [], "annotated": []}
+        for lines in _told(processes):
+            for word, *rest in map(str.split, lines):
+                said[word] += rest
+        history, trials = store.load(study), store.trials(study)
+        events = store.events(study)
+    numbers = {word: sorted(map(int, said[word])) for word in ("asked", "enqueued", "added")}
+    assert sorted(number for some in numbers.values() for number in some) == list(range(len(trials)))
+    # Those asked and enqueued are as many as the limit, but for what was enqueued when it had been reached.
+    counted = sorted(numbers["asked"] + numbers["enqueued"])
+    assert max(numbers["asked"]) in counted[:n_trials]
+    assert len(counted) >= n_trials
+    assert history.n_added == len(numbers["added"])
+    for giver in ("enqueued", "added"):
+        assert [trial.number for trial in trials if trial.given == giver] == numbers[giver]
+    # A given number is known to be one as soon as it is known at all.
+    known = History.begin(events[0].payload)
+    for event in events:
+        known = known.extended([event])
+        given = {config.number for config in known.given.configs}
+        assert given == {number for number in numbers["enqueued"] + numbers["added"] if number < known.n_numbers}
+    for attributes in (history.settings["attributes"], trials[0].attributes):
+        assert sorted(attributes) == sorted(said["annotated"])
+    assert check(path) == []
+
+
 def test_processes_make_the_same_file_at_the_same_moment(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "whet.db"
     with ExitStack() as stack:
         names = [f"study {i}" for i in range(_N_PROCESSES)]
         processes = [stack.enter_context(worker.start("create", path, name)) for name in names]
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
+        _go(processes)
         ids = [int(lines[0]) for lines in _told(processes)]
     assert sorted(ids) == list(range(1, _N_PROCESSES + 1))
     with closing(SqlStore(path)) as store:

@@ -8,7 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+from whet.core import giving
+from whet.core.annotating import annotation_draft
 from whet.core.events import Draft, Kind
+from whet.core.ledger import Ledger
+from whet.core.protocols import StudyRecord
+from whet.core.values import Verdict
 from whet.storage.sql import SqlStore
 from whet.testing.store_writer import Writer, settings_of
 
@@ -46,6 +51,28 @@ def _acknowledged(writer: Writer, *drafts: Draft, reserve: int = 0, durable: boo
     own = done.events[len(done.events) - len(drafts) - reserve :]
     say(*(f"{event.seq}:{event.kind}:{event.trial}" for event in own))
     return done.numbers
+
+
+def share(path: str, study: str, n_trials: str) -> None:
+    """Take trials up to a limit that all keep; enqueue, add and annotate in between."""
+    ledger = Ledger(SqlStore(path), StudyRecord(int(study), "a", 0.0, {}))
+    say("ready")
+    sys.stdin.readline()
+    n_done = 0
+    while numbers := ledger.commit([], reserve=2, below=ledger.history.first_beyond(int(n_trials))).numbers:
+        asked = [Draft(Kind.ASKED, number, {"config": {"lr": 0.5}, "group": number}) for number in numbers]
+        ledger.commit(asked, durable=False)
+        say("asked", *numbers)
+        n_done += 1
+        if n_done % 2:
+            say("enqueued", *giving.enqueue(ledger, {"lr": 0.25}, now=time.time))
+        elif n_done % 4 == 0:
+            row = giving.Added({"lr": 0.75}, Verdict(None, "", {"loss": 1.0}))
+            say("added", *giving.add(ledger, [row, row], now=time.time))
+        name = f"{os.getpid()}.{n_done}"
+        said = [annotation_draft(trial, {name: n_done}, now=time.time) for trial in (None, 0)]
+        ledger.commit(said, durable=False)
+        say("annotated", name)
 
 
 def create(path: str, name: str) -> None:
@@ -88,4 +115,4 @@ def fork(path: str, study: str) -> None:
 
 
 if __name__ == "__main__":
-    {"write": write, "create": create, "hold": hold, "fork": fork}[sys.argv[1]](*sys.argv[2:])
+    {"write": write, "share": share, "create": create, "hold": hold, "fork": fork}[sys.argv[1]](*sys.argv[2:])

@@ -1,51 +1,15 @@
-"""Trials as the rows of one table: which columns there are, and what stands in them."""
+"""Trials as the rows of one table, however many there are, and what stands in its cells."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 from whet.core import jsontext
-
-Record = Mapping[str, Any]  # see `whet.cli.describe.trial_record`
-
-_BEFORE = ("number", "state", "cause")
-_AFTER = ("attempts", "started_at", "duration_s")
-
-
-class Columns:
-    """The columns: one for each parameter, metric and fixed field.
-
-    A name that is there twice gets ``config.`` or ``values.`` in front.
-
-    Attributes:
-        names: of the columns, each once.
-    """
-
-    def __init__(self, config: Sequence[str], values: Sequence[str]) -> None:
-        self._keys: list[tuple[Literal["config", "values"] | None, str]] = [
-            *((None, name) for name in _BEFORE),
-            *(("config", name) for name in config),
-            *(("values", name) for name in values),
-            *((None, name) for name in _AFTER),
-        ]
-        counts = Counter(name for _, name in self._keys)
-        taken = set(counts)
-        self.names: list[str] = []
-        for kind, name in self._keys:
-            label = name
-            while kind is not None and counts[name] > 1 and label in taken:
-                label = f"{kind}.{label}"
-            taken.add(label)
-            self.names.append(label)
-
-    def row(self, record: Record) -> list[Any]:
-        """Return the cells of one trial, ``None`` where it has no value."""
-        return [record[name] if kind is None else record[kind].get(name) for kind, name in self._keys]
+from whet.frames import Columns, Record
 
 
 @contextmanager

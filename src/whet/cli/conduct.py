@@ -9,20 +9,20 @@ from pathlib import Path
 
 from whet import run as run_loop
 from whet.cli.console import Console, Style, failure_text
-from whet.cli.describe import json_line
 from whet.cli.launching import Launcher
 from whet.cli.lookup import hint
 from whet.cli.overwrites import Overwrites
-from whet.cli.places import RUNNER_LOCK, study_dir
 from whet.cli.progress import Progress
 from whet.cli.script import ScriptRun
 from whet.cli.summary import Ending, ending_lines, ending_record
 from whet.core.events import Draft
 from whet.core.protocols import Executor
 from whet.core.trial import State, Trial
+from whet.describe import json_line
 from whet.errors import ExecutorError, StoreError
 from whet.executors.commands import CommandExecutor
 from whet.executors.gpus import GpuExecutor, Gpus, gpu_amount, visible_devices
+from whet.storage.places import RUNNER_LOCK, study_dir
 from whet.study import Study
 
 

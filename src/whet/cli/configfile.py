@@ -25,8 +25,8 @@ from typing import Any
 import click
 import yaml
 
-from whet.cli.text import one_line
 from whet.errors import UsageError
+from whet.text import one_line
 
 _OWN_KEYS = ("script", "args")
 _YAML = "tag:yaml.org,2002:"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
-from whet.cli.describe import cause_text, json_line, state_text, trial_line, trial_name, trial_record
 from whet.cli.overwrites import Overwrites
 from whet.cli.progress import Progress
-from whet.cli.streams import Stream
-from whet.cli.text import one_line, printable
 from whet.core.history import History
 from whet.core.trial import State, Trial
+from whet.describe import cause_text, json_line, state_text, trial_line, trial_name, trial_record
+from whet.streams import Stream
+from whet.text import one_line, printable
 
 Style = Literal["table", "lines", "json", "quiet"]
 
@@ -23,7 +22,7 @@ def chosen_style(*, is_json: bool, is_quiet: bool) -> Style:
     """Return how a run is shown."""
     if is_json or is_quiet:
         return "json" if is_json else "quiet"
-    is_table = Stream("stdout").is_terminal and os.environ.get("TERM", "dumb") != "dumb"
+    is_table = Stream("stdout").is_screen
     return "table" if is_table else "lines"
 
 

@@ -17,13 +17,13 @@ from whet._version import __version__
 from whet.cli.lookup import folder_of, hint, opened, store_option
 from whet.cli.render import fields, say, size
 from whet.cli.standing import is_script
-from whet.cli.text import counted, one_line
 from whet.core.trial import State
 from whet.errors import StoreError, UsageError
 from whet.storage.doctor import check, sqlite_note
 from whet.storage.mounts import shared_file_system
 from whet.storage.open import DEFAULT_STORE, open_store
 from whet.storage.recovery import recover
+from whet.text import counted, one_line
 
 _SQLITE_URL = re.compile(r"sqlite(?:\+\w+)?:///", re.IGNORECASE)
 _LITTLE_SPACE = 200_000_000  # bytes

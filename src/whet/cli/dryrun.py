@@ -7,18 +7,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from whet.cli.describe import json_line
-from whet.cli.places import study_dir
 from whet.cli.prepare import Prepared
-from whet.cli.streams import Stream
-from whet.cli.text import counted, printable, shell_line
 from whet.core.asking import ask_drafts
 from whet.core.events import Kind
 from whet.core.history import History
 from whet.core.protocols import New
 from whet.core.randomness import replicate_seed
+from whet.describe import json_line
 from whet.samplers.names import sampler_named
 from whet.storage.open import DEFAULT_STORE
+from whet.storage.places import study_dir
+from whet.streams import Stream
+from whet.text import counted, printable, shell_line
 
 _N_FIRST = 10  # shown of a grid that is too large to be run without being asked for
 _CHUNK = 100

@@ -10,12 +10,13 @@ from typing import IO, Any
 
 import click
 
-from whet.cli.columns import Record, cell_text, spooled
-from whet.cli.describe import json_line, trial_record
+from whet.cli.columns import cell_text, spooled
 from whet.cli.lookup import all_trials, find_study, opened, store_option
 from whet.cli.outfile import check_free, new_file
 from whet.cli.standing import as_it_is
+from whet.describe import json_line, trial_record
 from whet.errors import UsageError
+from whet.frames import Record
 
 _MOST_INT = 2**63 - 1  # that Parquet holds
 

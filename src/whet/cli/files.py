@@ -11,16 +11,16 @@ from pathlib import Path
 import click
 
 from whet.cli.artifacts import Artifact, artifacts_of, copy_artifacts, trial_folders
-from whet.cli.describe import state_text, trial_name
 from whet.cli.logview import GrowingLog, Printer
 from whet.cli.lookup import all_trials, find, folder_of, hint, opened, store_option, trial_numbered
 from whet.cli.owned import log_name
 from whet.cli.render import print_table, say, size
 from whet.cli.standing import as_it_is
-from whet.cli.text import counted, one_line
 from whet.core.protocols import Store, StudyRecord
 from whet.core.trial import Trial
+from whet.describe import state_text, trial_name
 from whet.errors import UsageError
+from whet.text import counted, one_line
 
 _LOOK_S = 0.2
 _STREAMS = ("stdout", "stderr")

@@ -26,7 +26,7 @@ class Launcher:
 
     Args:
         run: what is run, and how.
-        folder: the study's directory; see `whet.cli.places.study_dir`.
+        folder: the study's directory; see `whet.storage.places.study_dir`.
         gpus: from which attempts lease devices, if they get any.
     """
 

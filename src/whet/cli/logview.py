@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from whet.cli.text import printable
 from whet.executors.metrics import strip_ansi
+from whet.text import printable
 
 _BLOCK = 64 * 1024
 _LONGEST_LINE = 64 * 1024  # characters; of a longer line, pieces are shown as they come

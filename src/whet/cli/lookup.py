@@ -9,14 +9,14 @@ from pathlib import Path
 
 import click
 
-from whet.cli.places import study_dir
 from whet.cli.script import ScriptRun
 from whet.cli.standing import standing_of
-from whet.cli.text import one_line, shell_line
 from whet.core.protocols import Store, StudyRecord
 from whet.core.trial import Trial
 from whet.errors import StudyNotFound, UsageError, WhetError
 from whet.storage.open import DEFAULT_STORE, open_store
+from whet.storage.places import study_dir
+from whet.text import one_line, shell_line
 
 _MOST_DIGITS = 18  # of a trial's number; databases count to 2^63
 _PAGE = 250  # trials read at a time; each may bring a thousand reports

@@ -15,9 +15,9 @@ from typing import Any, TextIO
 import click
 
 from whet._version import __version__
-from whet.cli.streams import Stream
-from whet.cli.text import printable
 from whet.errors import UsageError, WhetError
+from whet.streams import Stream
+from whet.text import printable
 
 # Name -> where the command is and what `whet --help` says of it.
 COMMANDS: dict[str, tuple[str, str]] = {

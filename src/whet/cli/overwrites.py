@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from whet.cli.text import one_line
 from whet.core.trial import Trial
+from whet.text import one_line
 
 _MOST_FILES = 500  # of the directory that are looked at
 _MOST_LOOKS = 50  # after so many trials it is clear, or will not become so

@@ -11,7 +11,7 @@ from whet.cli.program import misplaced_options, read_program
 from whet.cli.runoptions import SECTIONS, Request
 from whet.cli.script import ScriptRun
 from whet.cli.surroundings import chosen_python
-from whet.cli.text import one_line
+from whet.core.lookahead import DEFAULT_LOOKAHEAD, check_workers
 from whet.core.problem import Constraint, Objective, Problem
 from whet.core.randomness import fresh_seed
 from whet.core.values import Rules, Take
@@ -20,6 +20,7 @@ from whet.executors.gpus import gpu_amount
 from whet.executors.metrics import MetricReader
 from whet.stopping import Limits
 from whet.storage.open import file_of
+from whet.text import one_line
 
 LONGEST_NAME = 200
 
@@ -34,6 +35,7 @@ class Prepared:
     problem: Problem
     limits: Limits
     rules: Rules
+    lookahead: int | None
     notices: tuple[str, ...]
 
 
@@ -44,6 +46,8 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
         UsageError: something of it makes no sense; the message says what, and what to type.
     """
     _check_places(request)
+    lookahead = DEFAULT_LOOKAHEAD if request.deterministic else None
+    check_workers(lookahead, request.workers)
     program, arguments = read_program(tokens)
     asked = None if request.strategy is None else known_strategy(request.strategy)
     run = ScriptRun(
@@ -93,6 +97,7 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
         problem=Problem(run.sweep.space, objectives, tuple(map(Constraint.parse, request.constraints))),
         limits=Limits(plan.n_trials, request.timeout_s, request.target, request.max_failures),
         rules=Rules(Take.parse(request.take), request.infinite, request.retries or {}),
+        lookahead=lookahead,
         notices=(*misplaced, *run.sweep.notices, *plan.notices, *objective_notices),
     )
 

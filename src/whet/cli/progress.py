@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from whet.core.history import History
 from whet.core.trial import Trial
+from whet.progress import Pace
 from whet.stopping import Limits
-
-_N_RECENT = 50  # trials whose durations say how long the next ones may take
+from whet.text import fraction
 
 
 class Progress:
@@ -20,13 +18,12 @@ class Progress:
     """
 
     def __init__(self, slots: int, n_configs: int | None) -> None:
-        self._slots, self._n_configs = slots, n_configs
-        self._durations: deque[float] = deque(maxlen=_N_RECENT)
+        self._n_configs = n_configs
+        self._pace = Pace(slots)
 
     def note(self, trial: Trial) -> None:
         """Take in a trial that has ended."""
-        if trial.duration_s is not None:
-            self._durations.append(trial.duration_s)
+        self._pace.note(trial)
 
     def n_total(self, history: History) -> int | None:
         """Return how many trials there will be in the whole study, ``None`` if only time or a target bounds them."""
@@ -37,10 +34,7 @@ class Progress:
     def eta_s(self, history: History) -> float | None:
         """Return about how many seconds are left, ``None`` while nobody can know."""
         n_total = self.n_total(history)
-        if n_total is None or not self._durations:
-            return None
-        mean_s = sum(self._durations) / len(self._durations)
-        return max(0, n_total - history.n_finished) * mean_s / self._slots
+        return self._pace.left_s(None if n_total is None else n_total - history.n_finished)
 
     def fraction_text(self, history: History, last: int | None = None) -> str:
         """Return ``12/50``, or ``12`` where the end is not known; with *last*, as it was when that trial ended."""
@@ -48,4 +42,4 @@ class Progress:
         if last is not None:
             ended = (row.number for row in reversed(history.finished))
             n -= next((i for i, number in enumerate(ended) if number == last), 0)
-        return f"{n:,}" if n_total is None else f"{n:,}/{n_total:,}"
+        return fraction(n, n_total)

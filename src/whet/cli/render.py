@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-from whet.cli.text import duration, one_line, printable
+from whet.text import duration, one_line, printable
 
 WIDEST_CELL = 60  # characters
 _GAP = "  "

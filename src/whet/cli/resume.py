@@ -19,16 +19,17 @@ from whet.cli.render import say
 from whet.cli.script import ScriptRun
 from whet.cli.standing import Standing, standing_of
 from whet.cli.stop import give_command
-from whet.cli.text import counted, one_line
-from whet.cli.text import duration as duration_text
 from whet.core.events import Draft, Kind
 from whet.core.history import History
+from whet.core.lookahead import check_workers, lookahead_of
 from whet.core.problem import Problem
 from whet.core.protocols import Store, StudyRecord
 from whet.errors import StudyBusy, UsageError
 from whet.space.grid import n_configs
 from whet.stopping import Limits
 from whet.study import load
+from whet.text import counted, one_line
+from whet.text import duration as duration_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def resume_command(name: str, yes: bool, is_quiet: bool, store: str | None, is_j
         standing = _with_limits(standing_of(studies, study), limits)
         if standing.phase == "finished":
             return _say_finished(standing, notices, store)
+        check_workers(lookahead_of(loaded.ledger.history), changes.workers or run.workers)
         run = _at_home(run if changes.workers is None else replace(run, workers=changes.workers))
         gpus = gpus_for(run)
         notices += [f"since {one_line(study.name)} began: {change}" for change in run.changed_since()]

@@ -17,11 +17,11 @@ from whet.cli.prepare import LONGEST_NAME, Prepared, prepare
 from whet.cli.runoptions import Request, RunCommand, check_built
 from whet.cli.script import ScriptRun
 from whet.cli.surroundings import Surroundings
-from whet.cli.text import counted, one_line
 from whet.core.protocols import Store
 from whet.errors import StudyExists
 from whet.storage.open import DEFAULT_STORE, file_of, open_store
 from whet.study import Study
+from whet.text import counted, one_line
 
 _N_NAMES_TRIED = 20  # where several runs of the same script begin at the same moment
 
@@ -98,6 +98,7 @@ def _created(prepared: Prepared, run: ScriptRun, store: Store) -> Study:
                 repeats=request.repeats,
                 store=store,
                 name=name,
+                lookahead=prepared.lookahead,
                 settings={
                     "limits": asdict(prepared.limits),
                     "rules": prepared.rules.to_json(),

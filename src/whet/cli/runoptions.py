@@ -12,9 +12,10 @@ import click
 
 from whet.cli.options import TrialCount, duration, retries, size, trial_count
 from whet.cli.plan import DEFAULT_MAX_TRIALS, known_scheduler
-from whet.cli.text import shell_line
+from whet.core.lookahead import DEFAULT_LOOKAHEAD
 from whet.errors import UsageError
 from whet.storage.open import DEFAULT_STORE
+from whet.text import shell_line
 
 _MANY: Mapping[str, Any] = {"multiple": True, "default": ()}
 _POSITIVE = click.IntRange(min=1)
@@ -36,6 +37,12 @@ SECTIONS: Mapping[str, tuple[click.Option, ...]] = {
         ),
         _option("--trials", "--num_trials", type=trial_count, metavar="N", help="How many combinations to try in all."),
         _option("--seed", type=click.IntRange(min=0), metavar="N", help="Makes the choice of values repeatable."),
+        _option(
+            "--deterministic",
+            is_flag=True,
+            help=f"Choose the same values with any number of --workers up to {DEFAULT_LOOKAHEAD}, whichever trial is "
+            "faster.",
+        ),
         _option(
             "--repeats", type=_POSITIVE, default=1, metavar="N", help="Run each combination N times, {seed} differing."
         ),
@@ -134,7 +141,6 @@ _LATER: tuple[click.Option, ...] = (
     _option("--executor", help="", hidden=True),
     _option("--fidelity", help="", hidden=True),
     _option("--preload", help="", hidden=True),
-    _option("--deterministic", is_flag=True, help="", hidden=True),
 )
 _EXECUTORS = ("processes",)
 
@@ -146,6 +152,7 @@ class Request:
     strategy: str | None
     trials: TrialCount | None
     seed: int | None
+    deterministic: bool
     repeats: int
     zips: tuple[str, ...]
     when: tuple[str, ...]
@@ -194,7 +201,7 @@ def check_built(options: Mapping[str, Any]) -> dict[str, Any]:
         known_scheduler(scheduler)
     if executor not in (None, *_EXECUTORS):
         raise UsageError(f"--executor {executor} is not available in this version of whet; available: processes")
-    for name in ("fidelity", "preload", "deterministic"):
+    for name in ("fidelity", "preload"):
         if kept.pop(name):
             raise UsageError(f"--{name} is not available in this version of whet; leave it out")
     return kept

@@ -13,12 +13,12 @@ import numpy as np
 from whet.cli.program import Program
 from whet.cli.surroundings import Surroundings
 from whet.cli.sweep import Sweep, read_sweep
-from whet.cli.text import shell_line
 from whet.core.randomness import replicate_seed
 from whet.core.trial import Trial
 from whet.errors import UsageError
 from whet.space.dsl import Budget
 from whet.space.values import format_value
+from whet.text import shell_line
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class ScriptRun:
         Args:
             trial: one that has a config.
             study: its name.
-            directory: the trial's; see `whet.cli.places.study_dir`.
+            directory: the trial's; see `whet.storage.places.study_dir`.
         """
         seed = replicate_seed(self.seed, trial.replicate)
         known = self.placeholders(study, trial.number, seed, directory, trial.budget)

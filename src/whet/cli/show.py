@@ -9,7 +9,6 @@ from itertools import islice
 
 import click
 
-from whet.cli.describe import json_line, trial_record
 from whet.cli.lookup import (
     CommandLines,
     all_trials,
@@ -30,6 +29,7 @@ from whet.cli.view_trial import print_trial, trial_page
 from whet.core.problem import Objective, Problem
 from whet.core.protocols import Store, StudyRecord
 from whet.core.trial import State, Trial
+from whet.describe import json_line, trial_record
 from whet.errors import UsageError
 from whet.executors.metrics import closest_metrics, find_metric
 

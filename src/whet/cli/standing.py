@@ -9,13 +9,13 @@ from functools import cached_property
 from typing import Any, Literal
 
 from whet.cli.render import distinct_numbers
-from whet.cli.text import counted, shell_line
 from whet.core.owner import is_gone
 from whet.core.problem import Objective, Problem
 from whet.core.protocols import Store, StudyRecord, Summary
 from whet.core.trial import State, Trial
 from whet.space.grid import n_configs
 from whet.stopping import Limits
+from whet.text import counted, shell_line
 
 Phase = Literal["running", "stopped", "finished"]
 

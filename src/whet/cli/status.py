@@ -8,15 +8,15 @@ from pathlib import Path
 
 import click
 
-from whet.cli.describe import config_text, json_line, trial_record
 from whet.cli.lookup import CommandLines, find_study, hint, json_option, opened, store_option
 from whet.cli.render import ago, fields, local_time, print_table, say
 from whet.cli.standing import Standing, command_text, standing_of
-from whet.cli.text import duration
 from whet.core.protocols import Store
 from whet.core.trial import State
+from whet.describe import config_text, json_line, trial_record
 from whet.errors import StudyNotFound
 from whet.storage.open import DEFAULT_STORE
+from whet.text import duration
 
 _MOST_SHOWN = 20  # studies; `whet history` shows them all
 

@@ -14,15 +14,15 @@ from typing import Any
 import click
 
 from whet.cli.artifacts import trial_folders
-from whet.cli.describe import state_text, trial_name
 from whet.cli.lookup import find, find_study, folder_of, hint, opened, store_option, trial_numbered
-from whet.cli.places import RUNNER_LOCK
 from whet.cli.render import say
 from whet.cli.standing import as_it_is, is_script, standing_of
-from whet.cli.text import counted, one_line, printable
 from whet.core.events import Draft, Kind
 from whet.core.protocols import Store, StudyRecord
+from whet.describe import state_text, trial_name
 from whet.errors import StudyBusy, UsageError, WhetError
+from whet.storage.places import RUNNER_LOCK
+from whet.text import counted, one_line, printable
 
 _LOOK_S = 0.1
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from whet.analysis.hints import result_hints
-from whet.cli.describe import cause_text, config_text, counts_text, trial_name, trial_record, values_text
 from whet.cli.lookup import hint
 from whet.cli.script import ScriptRun
-from whet.cli.text import counted, duration, number, one_line, printable
 from whet.core.history import History
 from whet.core.trial import Cause, State, Trial
+from whet.describe import cause_text, config_text, counts_text, trial_name, trial_record, values_text
 from whet.run import Outcome, Reason
 from whet.study import Study
+from whet.text import counted, duration, number, one_line, printable
 
 _N_LOOKED_AT = 12  # trials that stand for all, and metrics that are listed, when one is missing
 _BY_REASON: dict[Reason, int] = {"interrupted": 130, "terminated": 143, "hangup": 129, "broken": 1}

@@ -14,8 +14,8 @@ from typing import Any
 
 from whet._version import __version__
 from whet.cli.program import Program
-from whet.cli.text import counted, one_line
 from whet.errors import UsageError
+from whet.text import counted, one_line
 
 _CHUNK = 1 << 20
 _PATIENCE_S = 20.0  # for an interpreter to say its version

@@ -6,20 +6,19 @@ import time
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
 
-from whet.cli.describe import config_text, trial_name
 from whet.cli.progress import Progress
-from whet.cli.text import duration, number, one_line
 from whet.core.history import History
-from whet.core.trial import State, Trial
+from whet.core.trial import Trial
+from whet.describe import config_text, quick_leader, trial_name
+from whet.progress import words_of
+from whet.screens import bar_line
+from whet.text import duration, number, one_line
 
 _REFRESH_EVERY_S = 0.25
-_BAR_WIDTH = 24
 _MOST_ROWS = 12
-_MOST_WITH_REPEATS = 5_000  # trials up to which the best mean of repeats is looked for at each refresh
 
 
 class Table:
@@ -85,26 +84,13 @@ class Table:
         return Group(*parts)  # type: ignore[arg-type]  # rich's protocol has no name for "renderable"
 
     def _progress_line(self, history: History) -> Grid:
+        elapsed_s = time.monotonic() - self._began
         n_total = self._progress.n_total(history)
-        counts = history.counts()
-        words = [f"{self._progress.fraction_text(history)} trials", f"{counts[State.RUNNING]} running"]
-        if counts[State.FAILED]:
-            words.append(f"{counts[State.FAILED]} failed")
-        words.append(f"{duration(time.monotonic() - self._began)} so far")
-        eta_s = self._progress.eta_s(history)
-        if eta_s is not None:
-            words.append(f"about {duration(eta_s)} left")
-        line = Grid.grid(padding=(0, 1))
-        bar = ProgressBar(total=n_total, completed=history.n_finished, width=_BAR_WIDTH) if n_total else ""
-        line.add_column(no_wrap=True)
-        line.add_column(no_wrap=True, overflow="ellipsis")
-        line.add_row(bar, Text(" · ".join(words), no_wrap=True, overflow="ellipsis"))
-        return line
+        words = words_of(history, n_total, elapsed_s, self._progress.eta_s(history))
+        return bar_line(words, history.n_finished, n_total)
 
     def _best_text(self, history: History) -> str:
-        if history.repeats > 1 and history.n_finished > _MOST_WITH_REPEATS:
-            return ""
-        leader = history.leader()
+        leader = quick_leader(history)
         if leader is None:
             return ""
         objective = one_line(history.problem.objectives[0].name)

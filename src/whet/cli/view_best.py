@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from whet.cli.describe import config_text, json_line, trial_name, trial_record
 from whet.cli.lookup import CommandLines
 from whet.cli.ranking import Reached
 from whet.cli.render import distinct_numbers, fields, print_table, say
-from whet.cli.text import counted, duration, one_line
 from whet.core.problem import Objective
 from whet.core.protocols import Store, StudyRecord
+from whet.describe import config_text, json_line, trial_name, trial_record
+from whet.text import counted, duration, one_line
 
 
 class BestView:

@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from whet.cli.describe import config_text, state_text
 from whet.cli.lookup import folder_of, hint
 from whet.cli.render import ago, distinct_numbers, fields, local_time, print_table, say
 from whet.cli.standing import Standing, command_text, is_script
-from whet.cli.text import counted, duration, one_line
 from whet.core.problem import Problem
 from whet.core.protocols import Store
 from whet.core.trial import Trial
 from whet.core.values import Rules
+from whet.describe import config_text, state_text
+from whet.text import counted, duration, one_line
 
 _MOST_METRICS = 4  # columns, where no objective says which of them matter
 
@@ -28,7 +28,7 @@ def print_study(store: Store, standing: Standing, where: str | None) -> None:
 def _study_fields(store: Store, standing: Standing, where: str | None) -> Iterator[tuple[str, str]]:
     study, settings, problem = standing.study, standing.study.settings, standing.problem
     run = settings.get("run") or {}
-    repeats = settings.get("repeats", 1)
+    repeats, lookahead = settings.get("repeats", 1), settings.get("lookahead")
     limits = {name: value for name, value in settings.get("limits", {}).items() if value is not None}
     n_configs = limits.pop("n_trials", None) if repeats > 1 else None
     repeated = "" if n_configs is None else f"{counted(n_configs, 'config')} × {repeats:,} repeats"
@@ -43,6 +43,7 @@ def _study_fields(store: Store, standing: Standing, where: str | None) -> Iterat
     yield "parameters", "\n".join(one_line(f"{name}  {domain}") for name, domain in problem.space.items())
     yield "sampler", str(settings.get("sampler", ""))
     yield "seed", str(settings.get("seed", ""))
+    yield "deterministic", f"with up to {counted(lookahead, 'worker')}" if lookahead else ""
     yield "repeats", str(repeats) if repeats > 1 else ""
     yield "limits", " ".join(part for part in (repeated, config_text(limits)) if part)
     yield "rules", config_text(rules)

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from whet.cli.describe import config_text, state_text, trial_name, trial_record
 from whet.cli.lookup import CommandLines, folder_of
 from whet.cli.owned import is_log
 from whet.cli.render import distinct_numbers, fields, local_time, print_table, say, size
-from whet.cli.text import counted, duration, one_line
 from whet.core.problem import Problem
 from whet.core.protocols import Store, StudyRecord
 from whet.core.trial import Trial
+from whet.describe import config_text, state_text, trial_name, trial_record
+from whet.text import counted, duration, one_line
 
 _MOST_VALUES = 30
 _N_REPORTS = 5

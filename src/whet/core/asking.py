@@ -10,6 +10,7 @@ from typing import Any
 
 from whet.core.events import Draft, Kind
 from whet.core.history import History
+from whet.core.lookahead import known_for
 from whet.core.owner import this_process
 from whet.core.protocols import New, Sampler, Suggestion
 from whet.core.randomness import config_rng
@@ -54,7 +55,8 @@ def ask_drafts(
     """Return an ``asked`` draft for each of *numbers*; ``released`` ones for those that the space has no config for.
 
     With repeats, ``repeats`` consecutive numbers share a config: number *k* is repeat ``k % repeats`` of config
-    ``k // repeats``. *assigned* says what the scheduler wants of each number, in order.
+    ``k // repeats``. *assigned* says what the scheduler wants of each number, in order. In a deterministic study
+    *numbers* are `askable`.
     """
     known: dict[int, Suggestion] = {}
     for number, new in zip(numbers, assigned, strict=False):
@@ -66,7 +68,8 @@ def ask_drafts(
     if missing:
         # An exhausted space leaves the numbers without a config: they are released below.
         with suppress(SearchExhausted):
-            suggestions = sampler.suggest(history, missing, partial(config_rng, history.seed))
+            known_then = known_for(history, missing[0] * history.repeats)
+            suggestions = sampler.suggest(known_then, missing, partial(config_rng, history.seed))
             known |= dict(zip(missing, suggestions, strict=False))
     time = now()
     return [

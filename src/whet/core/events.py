@@ -14,6 +14,8 @@ class Kind(StrEnum):
     # about a trial
     CLAIMED = "claimed"  # owner: the number is reserved for a process that is choosing its config
     ASKED = "asked"  # config, why, budget, group, replicate, parent, from_step, member
+    ENQUEUED = "enqueued"  # the same: a person gave the config, which is to be run under a number nobody had
+    ADDED = "added"  # the same: it was run elsewhere; reports and the end follow in the same transaction
     STARTED = "started"  # token, owner: a new attempt begins
     REPORTED = "reported"  # rows: [[step, value of each metric of the problem in order], …]
     PAUSED = "paused"
@@ -24,6 +26,8 @@ class Kind(StrEnum):
     CANCELLED = "cancelled"  # a person ended it
     REQUEUED = "requeued"  # reason, counts, cause: the attempt is over, the trial is to run again
     RELEASED = "released"  # the reserver is gone; the number goes to the next ask
+    # about a trial in whatever state, or about the study
+    ANNOTATED = "annotated"  # attributes: those that change, None to remove one; note
     # about the study
     CREATED = "created"  # the study's settings
     AMENDED = "amended"  # settings: keys of the settings that change, with their new values

@@ -11,93 +11,18 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.core import jsontext
+from whet.core.columns import Columns, Finished, as_config
 from whet.core.events import Event, Kind
+from whet.core.given import Given, GivenConfig
 from whet.core.problem import Problem
-from whet.core.trial import Cause, Curve, State, Trial, advance, evolved
-from whet.space.space import Space
+from whet.core.trial import GIVERS, State, Trial, advance, annotated, evolved
 
 _STATES = list(State)
-_NAN = float("nan")
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The little that a history keeps of a finished trial; the store has the rest.
-
-    ``config`` may still be the JSON text it was stored as: most uses of a history never look at it.
-    """
-
-    number: int
-    state: State
-    group: int
-    config: Mapping[str, Any] | str | None
-    values: tuple[float, ...]  # of the problem's metrics, NaN where unknown
-    budget: float | None = None
-    cause: Cause | None = None
-    curve: Curve = field(default_factory=Curve)
-
-    @classmethod
-    def of(cls, trial: Trial, metrics: Sequence[str]) -> Finished:
-        """Keep of *trial* what a history keeps."""
-        given = (float(trial.values.get(name, _NAN)) for name in metrics)
-        values = tuple(_NAN if math.isnan(value) else value for value in given)  # one NaN, so that equal rows are equal
-        config = trial.config
-        return cls(trial.number, trial.state, trial.group, config, values, trial.budget, trial.cause, trial.curve)
-
-
-class _Columns:
-    """Finished trials in the order in which they ended; only ever appended to."""
-
-    def __init__(self, rows: list[Finished]) -> None:
-        self.rows = rows
-        self._encoded: NDArray[np.float64] = np.empty((0, 0))  # rows beyond `_n_encoded` are room to grow
-        self._n_encoded = 0
-        self._mutex = Lock()  # a suggestion may be computed in another thread, from a snapshot
-
-    def encoded(self, n: int, space: Space) -> NDArray[np.float64]:
-        """Return the first *n* configs encoded, (n, d), to be read only; what was encoded once is kept."""
-        with self._mutex:
-            if self._n_encoded < n:
-                configs = [_as_config(row.config) for row in self.rows[self._n_encoded : n]]
-                if len(self._encoded) < n:
-                    grown = np.empty((max(n, 2 * len(self._encoded)), len(space)))
-                    if self._n_encoded:
-                        grown[: self._n_encoded] = self._encoded[: self._n_encoded]
-                    self._encoded = grown
-                self._encoded[self._n_encoded : n] = space.encode_many(configs)
-                self._n_encoded = n
-            return self._encoded[:n]
-
-    def extended(self, n: int, rows: Sequence[Finished]) -> _Columns:
-        """Return columns with *rows* after the first *n*: these, or a copy where another snapshot has gone another way.
-
-        A snapshot that goes the same way once more, as what is written does after its preview, shares all there is.
-        """
-        n_there = min(len(self.rows) - n, len(rows))
-        columns = self if self.rows[n : n + n_there] == rows[:n_there] else self._branched(n)
-        columns.rows.extend(rows[len(columns.rows) - n :])
-        return columns
-
-    def _branched(self, n: int) -> _Columns:
-        branch = _Columns(self.rows[:n])
-        with self._mutex:
-            branch._n_encoded = min(n, self._n_encoded)
-            branch._encoded = self._encoded[: branch._n_encoded].copy()
-        return branch
-
-
-def _as_config(config: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
-    if isinstance(config, str):
-        parsed: Mapping[str, Any] = jsontext.loads(config)
-        return parsed
-    return config or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +56,8 @@ class History:
         n_numbers: numbers handed out so far; the next new one.
         unfinished: number to trial, for every trial that is not in a final state.
         pending_commands: seq to payload of the commands that nobody has carried out.
-        settings: the study's settings, amendments folded in.
+        settings: the study's settings, amendments and annotations folded in.
+        given: the configs that people gave.
         n_finished: how many trials are in a final state.
         just_ended: the trials that ended in the events which made this snapshot from the one before it.
     """
@@ -144,11 +70,12 @@ class History:
     unfinished: Mapping[int, Trial] = field(default_factory=dict)
     pending_commands: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    given: Given = field(default_factory=Given)
     n_finished: int = 0
     just_ended: Sequence[Trial] = field(default=(), compare=False)
     _n_ended: Mapping[State, int] = field(default_factory=dict)  # trials in each final state
     _best: tuple[float, int] | None = None  # (value to minimise, number) of the best trial, repeats apart
-    _columns: _Columns = field(default_factory=lambda: _Columns([]), repr=False, compare=False)
+    _columns: Columns = field(default_factory=lambda: Columns([]), repr=False, compare=False)
 
     @classmethod
     def begin(cls, settings: Mapping[str, Any], problem: Problem | None = None) -> History:
@@ -168,14 +95,16 @@ class History:
         pending_commands: Mapping[int, Mapping[str, Any]],
     ) -> History:
         """Build a history from a store's projection; *finished* in the order in which they ended."""
-        columns = _Columns(finished)
+        columns = Columns(finished)
         begun = cls.begin(settings)
+        known = begun._given_among([*unfinished.values(), *finished])
         return replace(
             begun,
             seq=seq,
             n_numbers=n_numbers,
             unfinished=dict(unfinished),
             pending_commands=dict(pending_commands),
+            given=begun.given.extended(known),
             n_finished=len(finished),
             _n_ended=dict(Counter(row.state for row in finished)),
             _best=begun._better(finished),
@@ -193,10 +122,13 @@ class History:
         settings = self.settings
         seq, n_numbers = self.seq, self.n_numbers
         ended: list[Trial] = []
+        given: list[Trial] = []
         for event in events:
             assert event.seq > seq, f"event {event.seq} after {seq}"
             seq = event.seq
             if event.trial is not None:
+                if event.kind is Kind.ANNOTATED and event.trial < n_numbers and event.trial not in unfinished:
+                    continue  # it has finished, and what is said of such a trial is for the store to know
                 trial = advance(unfinished.get(event.trial), event)
                 n_numbers = max(n_numbers, trial.number + 1)
                 if trial.state.is_final:
@@ -204,10 +136,12 @@ class History:
                     ended.append(trial)
                 else:
                     unfinished[trial.number] = trial
+                    if event.kind in GIVERS:
+                        given.append(trial)
             elif event.kind is Kind.COMMAND:
                 commands = _with_command(commands, event)
-            elif event.kind is Kind.AMENDED:
-                settings = {**settings, **event.payload["settings"]}
+            else:
+                settings = amended(settings, event)
         changes: dict[str, Any] = {
             "seq": seq,
             "n_numbers": n_numbers,
@@ -216,19 +150,44 @@ class History:
             "settings": settings,
             "just_ended": tuple(ended),
         }
+        if given:
+            changes["given"] = self.given.extended(self._given_among(given))
         if ended:
             metrics = self.problem.metrics
-            rows = [Finished.of(trial, metrics) for trial in ended]
-            n_ended = dict(self._n_ended)
-            for row in rows:
-                n_ended[row.state] = n_ended.get(row.state, 0) + 1
-            changes |= {
-                "n_finished": self.n_finished + len(rows),
-                "_n_ended": n_ended,
-                "_best": self._better(rows),
-                "_columns": self._columns.extended(self.n_finished, rows),
-            }
+            changes |= self._with_ended([Finished.of(trial, metrics) for trial in ended])
         return evolved(self, **changes)
+
+    def _with_ended(self, rows: Sequence[Finished]) -> dict[str, Any]:
+        """Return the fields that change when *rows* end."""
+        n_ended = dict(self._n_ended)
+        for row in rows:
+            n_ended[row.state] = n_ended.get(row.state, 0) + 1
+        return {
+            "n_finished": self.n_finished + len(rows),
+            "_n_ended": n_ended,
+            "_best": self._better(rows),
+            "_columns": self._columns.extended(self.n_finished, rows),
+        }
+
+    def _given_among(self, trials: Iterable[Trial | Finished]) -> list[GivenConfig]:
+        """Return the configs that were given to *trials*, once where several share one."""
+        return [
+            GivenConfig(trial.number // self.repeats, trial.given, trial.config or {})
+            for trial in trials
+            if trial.given is not None and trial.number % self.repeats == 0
+        ]
+
+    @property
+    def n_added(self) -> int:
+        """Number of trials that were added with what came of them: no limit counts them."""
+        return len(self.given.added) * self.repeats
+
+    def first_beyond(self, n_trials: int) -> int:
+        """Return the number from which on trials are beyond a limit of *n_trials* configs, those added apart.
+
+        What others add meanwhile has numbers that nobody had, so to stay below it is to keep the limit.
+        """
+        return self.given.first_beyond(n_trials) * self.repeats
 
     @property
     def finished(self) -> Sequence[Finished]:
@@ -236,13 +195,44 @@ class History:
         return self._columns.rows[: self.n_finished]
 
     def finished_config(self, numbers: range) -> Mapping[str, Any] | None:
-        """Return the config of the finished trial among *numbers* that ended last, or ``None``."""
-        if all(number >= self.n_numbers or number in self.unfinished for number in numbers):
-            return None  # none of them has finished: no need to look at all that have
-        rows = self._columns.rows
-        found = (rows[i] for i in reversed(range(self.n_finished)) if rows[i].number in numbers)
-        row = next(found, None)
-        return None if row is None else _as_config(row.config)
+        """Return the config of the first finished trial among *numbers*, or ``None``."""
+        ended = (number for number in numbers if number < self.n_numbers and number not in self.unfinished)
+        number = next(ended, None)
+        return None if number is None else as_config(self._columns.by_number(self.n_finished)[number].config)
+
+    def as_known(self, upto: int) -> History:
+        """Return what is known once trials up to number *upto* have ended and later ones have not.
+
+        A function of the trials and not of the order in which they ended, nor of who ran them when: those up to *upto*
+        come in the order of their numbers, all others that have a config are running and have reported nothing.
+        ``seq`` counts what is known. Costs what is new since the last call, if all up to *upto* have ended.
+        """
+        n = max(0, min(upto + 1, self.n_numbers))
+        behind = sorted(number for number in self.unfinished if number < n)
+        by_number = self._columns.by_number(self.n_finished)
+        known = None if behind else self._columns.prefix
+        if known is None or known.n_finished > n:
+            nothing: dict[str, Any] = {"n_finished": 0, "_n_ended": {}, "_best": None, "_columns": Columns([])}
+            known = evolved(self, **nothing)
+        ended = set(range(known.n_finished, n)).difference(behind)
+        known = evolved(known, **known._with_ended([by_number[number] for number in sorted(ended)]))
+        if not behind:
+            self._columns.prefix = known
+        others = [self.unfinished.get(number) or by_number[number] for number in (*behind, *range(n, self.n_numbers))]
+        running = {trial.number: _as_running(trial, self.repeats) for trial in others if trial.config is not None}
+        n_numbers = max([n, *(number + 1 for number in running)])
+        return evolved(
+            self,
+            seq=known.n_finished + n_numbers,
+            n_numbers=n_numbers,
+            unfinished=running,
+            pending_commands={},
+            just_ended=(),
+            n_finished=known.n_finished,
+            _n_ended=known._n_ended,
+            _best=known._best,
+            _columns=known._columns,
+        )
 
     @property
     def running(self) -> list[Trial]:
@@ -336,6 +326,29 @@ class History:
             return False
         metrics, constraints = self.problem.metrics, self.problem.constraints
         return not constraints or self.problem.is_feasible(dict(zip(metrics, row.values, strict=True)))
+
+
+def _as_running(trial: Trial | Finished, repeats: int) -> Trial:
+    """Return *trial* as if its first attempt had just begun."""
+    return Trial(
+        trial.number,
+        State.RUNNING,
+        as_config(trial.config),
+        attempt=1,
+        budget=trial.budget,
+        group=trial.group,
+        replicate=trial.number % repeats,
+        given=trial.given,
+    )
+
+
+def amended(settings: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
+    """Return the *settings* of a study after *event*, which is about the study."""
+    if event.kind is Kind.AMENDED:
+        return {**settings, **event.payload["settings"]}
+    if event.kind is Kind.ANNOTATED:
+        return {**settings, **annotated(settings, event.payload)}
+    return settings
 
 
 def _with_command(commands: Mapping[int, Mapping[str, Any]], event: Event) -> Mapping[int, Mapping[str, Any]]:

@@ -2,48 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import RLock
 
 from whet.core.events import Draft, Event
 from whet.core.history import History
 from whet.core.owner import this_process
 from whet.core.protocols import Appended, Store, StudyRecord
+from whet.core.trial import Trial
 from whet.errors import StateError
 
 
 class Ledger:
-    """Writes events to a store and folds them, and those of other processes, into ``history``."""
+    """Writes events to a store and folds them, and those of other processes, into ``history``.
+
+    Several threads may use one: each write is folded before the next one is made.
+
+    Attributes:
+        history: what is known.
+        unheard: for a run that listens, events that were folded and the trials that ended in them, whichever thread
+            folded them; it takes them out. ``None``: nobody listens.
+    """
 
     def __init__(self, store: Store, record: StudyRecord) -> None:
         self.store = store
         self.study = record.id
         self.name = record.name
         self.history: History = store.load(record.id)
+        self.unheard: deque[tuple[Sequence[Event], Sequence[Trial]]] | None = None
+        self._lock = RLock()
 
-    def commit(self, drafts: Sequence[Draft], *, reserve: int = 0, durable: bool = True) -> Appended:
-        """Write *drafts* and reserve numbers in one transaction, and fold all that is new.
+    def commit(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        reserve: int = 0,
+        below: int | None = None,
+        fresh: Callable[[int], Sequence[Draft]] | None = None,
+        durable: bool = True,
+    ) -> Appended:
+        """Write *drafts* and reserve numbers in one transaction, and fold all that is new; see `Store.append`.
 
         Raises:
             StateError: a draft that its trial's state does not allow; nothing is written.
             StoreError: the store cannot be written; nothing is.
         """
-        appended = self.store.append(
-            self.study,
-            drafts,
-            after=self.history.seq,
-            reserve=reserve,
-            owner=this_process(),
-            durable=durable,
-        )
-        self.history = self.history.extended(appended.events)
+        with self._lock:
+            appended = self.store.append(
+                self.study,
+                drafts,
+                after=self.history.seq,
+                reserve=reserve,
+                below=below,
+                fresh=fresh,
+                owner=this_process(),
+                durable=durable,
+            )
+            self._fold(appended.events)
         return appended
 
     def catch_up(self) -> list[Event]:
         """Fold what other processes have written; return their events."""
-        events = self.store.events(self.study, after=self.history.seq)
-        if events:
-            self.history = self.history.extended(events)
+        with self._lock:
+            events = self.store.events(self.study, after=self.history.seq)
+            if events:
+                self._fold(events)
         return events
+
+    def _fold(self, events: Sequence[Event]) -> None:
+        self.history = self.history.extended(events)
+        if self.unheard is not None and events:
+            self.unheard.append((events, self.history.just_ended))
 
     def preview(self, drafts: Sequence[Draft], known: History | None = None) -> History:
         """Return *known* (by default the history) as it will be with *drafts* written, if nobody writes before.

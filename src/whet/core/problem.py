@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from whet.errors import UsageError
 from whet.space.space import Space
+
+BARE = "value"  # the metric that a bare number is
 
 Direction = Literal["minimize", "maximize"]
 _DIRECTIONS: dict[str, Direction] = {
@@ -162,3 +164,43 @@ class Problem:
             constraints=tuple(Constraint(*item) for item in data["constraints"]),
             fidelity=Fidelity(*data["fidelity"]) if data["fidelity"] else None,
         )
+
+
+def problem_of(
+    space: Space | Mapping[str, Any],
+    objective: str | Mapping[str, str] | Sequence[Objective],
+    constraints: Sequence[str | Constraint],
+    fidelity: Fidelity | Mapping[str, tuple[float, float]] | None,
+) -> Problem:
+    """Return the problem that a user describes.
+
+    Raises:
+        UsageError: a part that makes no sense; the message says which.
+    """
+    return Problem(
+        space if isinstance(space, Space) else Space(space),
+        _objectives(objective),
+        tuple(c if isinstance(c, Constraint) else Constraint.parse(c) for c in constraints),
+        _fidelity(fidelity),
+    )
+
+
+def _fidelity(given: Fidelity | Mapping[str, tuple[float, float]] | None) -> Fidelity | None:
+    if given is None or isinstance(given, Fidelity):
+        return given
+    try:
+        ((name, (low, high)),) = given.items()
+        return Fidelity(name, low, high)
+    except (TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, UsageError):
+            raise
+        expected = "a fidelity is one name with two bounds, as in {'epochs': (1, 81)}"
+        raise UsageError(f"{expected}, got {given!r}") from None
+
+
+def _objectives(objective: str | Mapping[str, str] | Sequence[Objective]) -> tuple[Objective, ...]:
+    if isinstance(objective, str):
+        return (Objective(BARE, objective),)  # type: ignore[arg-type]  # any spelling; checked there
+    if isinstance(objective, Mapping):
+        return tuple(Objective(name, direction) for name, direction in objective.items())  # type: ignore[arg-type]
+    return tuple(objective)

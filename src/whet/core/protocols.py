@@ -155,6 +155,8 @@ class Store(Protocol):
         *,
         after: int | None = None,
         reserve: int = 0,
+        below: int | None = None,
+        fresh: Callable[[int], Sequence[Draft]] | None = None,
         owner: str = "",
         durable: bool = True,
     ) -> Appended:
@@ -162,6 +164,10 @@ class Store(Protocol):
 
         With *after*, the seq that the caller knows, other processes' events since then come back as well.
         Released numbers are reserved first, then new ones; each is a ``claimed`` event with *owner*, after *drafts*.
+        Numbers from *below* on are not handed out, so there may be fewer than asked for, or none: processes that all
+        keep one limit never exceed it together.
+        *fresh* is called, while nobody else can write, with the first number that was never handed out; the drafts
+        that it returns come after *drafts* and before what is reserved. It has to be quick and may not use the store.
         With ``durable=False`` the write survives the death of the process at once, and a power cut only once a later
         durable one has been made.
 
@@ -191,11 +197,14 @@ class Store(Protocol):
     def summary(self, study: int) -> Summary:
         """Return counts and best without loading the study."""
 
-    def hold(self, study: int) -> AbstractContextManager[None]:
+    def hold(self, study: int, *, shared: bool = False) -> AbstractContextManager[None]:
         """Return a context in which this process is the one that runs the study; it ends with the process at latest.
 
+        With *shared* it is one of several that run it and know of each other: each starts attempts of its own, and
+        leaves those of the others alone.
+
         Raises:
-            StudyBusy: another process does; the message names it.
+            StudyBusy: another process holds it, and one of the two does not share; the message names it.
         """
 
     def delete(self, study: int) -> None:
@@ -221,6 +230,7 @@ class Launch:
     config: Mapping[str, Any]
     seed: int
     budget: float | None = None
+    waits: bool = False  # each report waits for what is decided on it; only functions can
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,21 +241,27 @@ class Reported:
     rows: Sequence[tuple[float, Mapping[str, float]]]  # (step, metrics)
 
 
+EndCause = Literal["timeout", "memory", "signal", "exit_code", "error", "lost", "bad_value", "stopped", "interrupted"]
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """An attempt is over and nothing of it runs any more.
 
     Attributes:
         cause: what ended it if not itself: ``timeout``, ``memory``, ``signal``, ``exit_code`` or ``error``; ``lost``
-            when the process beside the trial died; ``None`` when it ended well.
+            when the process beside the trial died; ``bad_value`` for a function that returned what is no metric;
+            ``stopped`` when the function raised `TrialStopped`, ``interrupted`` when Ctrl-C hit a function that runs
+            in this process; ``None`` when it ended well.
         exit_code: of the program, negative for a signal; ``None`` where there is none.
         metrics: the last value of every metric seen.
-        message: for a failure, the last lines of output or the traceback, safe to print.
+        message: for a failure, the last lines of output or the traceback, safe to print; else what of its metrics
+            could not be read, mostly nothing.
         duration_s: by a monotonic clock.
     """
 
     token: str
-    cause: Literal["timeout", "memory", "signal", "exit_code", "error", "lost"] | None
+    cause: EndCause | None
     exit_code: int | None
     metrics: Mapping[str, float]
     message: str
@@ -256,15 +272,31 @@ Happening = Reported | Ended
 
 
 class Executor(Protocol):
-    """Runs attempts on slots. Knows nothing of samplers, objectives or stores."""
+    """Runs attempts on slots. Knows nothing of samplers, objectives or stores.
+
+    Attributes:
+        slots: how many attempts run at a time.
+        is_blocking: :meth:`start` returns only when the attempt has ended.
+    """
 
     slots: int
+    is_blocking: bool
 
-    def start(self, launch: Launch) -> None:
+    def start(self, launch: Launch, attend: Callable[[], None] | None = None) -> None:
         """Start an attempt on a free slot.
+
+        An executor that blocks calls *attend* from inside while an attempt waits for a decision, and now and then when
+        it reports without waiting; the caller then polls, decides, and answers with :meth:`decided` or :meth:`stop`.
 
         Raises:
             ExecutorError: no attempt can be started at all (the program is gone, no processes left).
+        """
+
+    def decided(self, token: str, decision: Decision) -> None:
+        """Answer an attempt that waits for what is decided on its last report (`Launch.waits`).
+
+        Anything but ``continue`` asks it to end, and ends it after a grace period: an attempt that does not wait, such
+        as a program, is terminated as by :meth:`stop`. Unknown tokens are ignored.
         """
 
     def stop(self, token: str, how: Literal["interrupt", "terminate", "kill"]) -> None:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from whet.core.events import Event, Kind
 from whet.errors import StateError
@@ -28,11 +28,12 @@ class State(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Tell whether nothing can happen to the trial any more."""
+        """Tell whether the trial has ended: it can be annotated, and nothing else can happen to it."""
         return self in FINAL
 
 
 FINAL = frozenset({State.COMPLETED, State.STOPPED, State.FAILED, State.CANCELLED})
+Giver = Literal["enqueued", "added"]  # how a person gave a config: to be run, or with what came of it elsewhere
 
 
 class Cause(StrEnum):
@@ -49,13 +50,18 @@ class Cause(StrEnum):
 
 # The one table: which events a trial in a given state may meet, and where they lead. None is a number nobody has yet.
 TRANSITIONS: Mapping[State | None, Mapping[Kind, State]] = {
-    None: {Kind.CLAIMED: State.WAITING},
+    None: {
+        Kind.CLAIMED: State.WAITING,
+        Kind.ENQUEUED: State.WAITING,
+        Kind.ADDED: State.RUNNING,
+    },
     State.WAITING: {
         Kind.CLAIMED: State.WAITING,  # a released number is claimed again
         Kind.RELEASED: State.WAITING,
         Kind.ASKED: State.WAITING,
         Kind.STARTED: State.RUNNING,
         Kind.CANCELLED: State.CANCELLED,
+        Kind.ANNOTATED: State.WAITING,
     },
     State.RUNNING: {
         Kind.REPORTED: State.RUNNING,
@@ -65,14 +71,22 @@ TRANSITIONS: Mapping[State | None, Mapping[Kind, State]] = {
         Kind.FAILED: State.FAILED,
         Kind.CANCELLED: State.CANCELLED,
         Kind.REQUEUED: State.WAITING,
+        Kind.ANNOTATED: State.RUNNING,
     },
     State.PAUSED: {
         Kind.RESUMED: State.WAITING,
         Kind.COMPLETED: State.COMPLETED,
         Kind.STOPPED: State.STOPPED,
         Kind.CANCELLED: State.CANCELLED,
+        Kind.ANNOTATED: State.PAUSED,
     },
+    **{state: {Kind.ANNOTATED: state} for state in FINAL},
 }
+
+
+GIVERS: Mapping[Kind, Giver] = {Kind.ENQUEUED: "enqueued", Kind.ADDED: "added"}
+# What these events, and ``asked``, say of their trial.
+ASKED_FIELDS = ("config", "why", "budget", "group", "replicate", "parent", "from_step", "member")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +135,8 @@ class Trial:
         group, replicate: which ask it belongs to and which repeat of it this is.
         parent, from_step, member: lineage in a population.
         why: what the sampler said of its choice.
+        given: how a person gave the config; ``None``: a sampler or a scheduler chose it.
+        attributes, note: what people have said of it.
     """
 
     number: int
@@ -145,6 +161,9 @@ class Trial:
     from_step: float | None = None
     member: int | None = None
     why: Mapping[str, Any] = field(default_factory=dict)
+    given: Giver | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def duration_s(self) -> float | None:
@@ -183,8 +202,10 @@ def advance(trial: Trial | None, event: Event) -> Trial:
     target = TRANSITIONS.get(state, {}).get(event.kind)
     if target is None or event.trial is None:
         raise StateError(_refusal(trial, event))
-    if trial is None:
+    if trial is None and event.kind is Kind.CLAIMED:
         return Trial(number=event.trial, owner=event.payload.get("owner"))
+    if trial is None:
+        trial = Trial(number=event.trial, given=GIVERS[event.kind])
     return evolved(trial, state=target, **_changes(trial, event))
 
 
@@ -196,12 +217,11 @@ def _changes(trial: Trial, event: Event) -> dict[str, Any]:
             if trial.config is not None or (event.kind is Kind.CLAIMED and trial.owner is not None):
                 raise StateError(_refusal(trial, event))
             return {"owner": payload.get("owner") if event.kind is Kind.CLAIMED else None}
-        case Kind.ASKED:
+        case Kind.ASKED | Kind.ENQUEUED | Kind.ADDED:
             if trial.config is not None:
                 raise StateError(_refusal(trial, event))
-            fields = ("config", "why", "budget", "group", "replicate", "parent", "from_step", "member")
-            given = {name: payload[name] for name in fields if name in payload}
-            return {**given, "asked_at": event.time, "owner": None}
+            known = {name: payload[name] for name in ASKED_FIELDS if name in payload}
+            return {**known, "asked_at": event.time, "owner": None}
         case Kind.STARTED:
             if trial.config is None:
                 raise StateError(_refusal(trial, event))
@@ -218,10 +238,23 @@ def _changes(trial: Trial, event: Event) -> dict[str, Any]:
             return {"curve": trial.curve.extended(payload["rows"])}
         case Kind.RESUMED:
             return {"budget": payload.get("budget", trial.budget)}
+        case Kind.ANNOTATED if trial.config is not None:
+            return annotated({"attributes": trial.attributes}, payload)
         case _:
             if trial.config is None:  # a number nobody has a config for is released, not ended
                 raise StateError(_refusal(trial, event))
             return _ending(trial, event)
+
+
+def annotated(known: Mapping[str, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an ``annotated`` event with *payload* changes of ``attributes`` and ``note``, as *known* before."""
+    changes: dict[str, Any] = {}
+    if "attributes" in payload:
+        attributes = {**known.get("attributes", {}), **payload["attributes"]}
+        changes["attributes"] = {name: value for name, value in attributes.items() if value is not None}
+    if "note" in payload:
+        changes["note"] = payload["note"]
+    return changes
 
 
 def _ending(trial: Trial, event: Event) -> dict[str, Any]:
@@ -249,7 +282,7 @@ def _refusal(trial: Trial | None, event: Event) -> str:
         return f"the event {event.kind.value!r} names no trial"
     if trial is None:
         return f"trial {event.trial} does not exist; its number must be reserved before it can be {event.kind.value}"
-    allowed = ", ".join(kind.value for kind in TRANSITIONS.get(trial.state, {})) or "nothing more"
+    allowed = ", ".join(kind.value for kind in TRANSITIONS[trial.state])
     what = trial.state.value
     if trial.config is None:
         what = f"{what} without a config"

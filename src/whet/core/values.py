@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from whet.core.problem import Objective, Problem
+from whet.core.problem import BARE, Objective, Problem
 from whet.core.trial import Cause
 from whet.errors import UsageError
 
+Told = float | Mapping[str, float]  # what people tell of a trial
 _MAX_ROWS = 1_000  # of a curve that are logged one by one; then as many of every second one, of every fourth, …
 
 
@@ -144,7 +145,56 @@ def _missing(objective: Objective, seen: Mapping[str, float]) -> str:
     names = list(seen)[:12]
     more = f" and {len(seen) - len(names)} more" if len(seen) > len(names) else ""
     what = f"metrics seen: {', '.join(names)}{more}" if names else "no metric was seen at all"
+    if objective.name == BARE:
+        return (
+            f"the objective is a bare number and none was returned or told; {what}. Return a number, or say which "
+            "metric to optimise, as in objective={'val_loss': 'minimize'}"
+        )
     return (
-        f"the objective {objective.name!r} never appeared in the output; {what}. "
-        "Print it as 'name: value', or name one of those that are printed with --objective"
+        f"the objective {objective.name!r} never appeared; {what}. A script prints it as '{objective.name}: 0.3', "
+        "a function returns or reports it under that name; or make one of those seen the objective"
     )
+
+
+def metrics_of(values: Told) -> dict[str, float]:
+    """Return *values* as a dict of metrics; a bare number is the metric ``value``.
+
+    Raises:
+        UsageError: one of them is no number.
+    """
+    if isinstance(values, Mapping):
+        return {str(name): number_of(f"the metric {name!r}", value) for name, value in values.items()}
+    return {BARE: number_of("the value", values)}
+
+
+def final_metrics(values: Told, problem: Problem) -> dict[str, float]:
+    """Return the metrics that end a trial.
+
+    Raises:
+        UsageError: a bare number where objectives have names, or names where a bare number is what counts.
+    """
+    metrics = metrics_of(values)
+    names = [objective.name for objective in problem.objectives]
+    if not isinstance(values, Mapping) and names and BARE not in names:
+        raise UsageError(
+            f"the objectives are {', '.join(names)}, so a bare number says too little: "
+            f"tell(trial, {{{', '.join(f'{name!r}: …' for name in names)}}})"
+        )
+    if isinstance(values, Mapping) and names == [BARE] and BARE not in metrics:
+        raise UsageError(
+            f"got the metrics {', '.join(metrics) or 'of an empty dict'}, and the objective is a bare number: "
+            "tell one, or make the study with the metric to optimise, as in objective={'val_loss': 'minimize'}"
+        )
+    return metrics
+
+
+def number_of(what: str, value: Any) -> float:
+    """Return *value*, which is *what*, as a float.
+
+    Raises:
+        UsageError: it is no number, or none that a float can be.
+    """
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"{what} must be a number, got {value!r}") from None

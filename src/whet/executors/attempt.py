@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 from whet.executors.logs import CappedLog, keep_earlier
+from whet.executors.metric_files import MetricFiles
 from whet.executors.processtree import Descendants, children, proportional_bytes, resident_bytes
 from whet.executors.readings import GrowingFile, Readings
 from whet.executors.spawning import launch
@@ -56,11 +57,16 @@ class Attempt:
         env = {to_os(name): to_os(value) for name, value in order["env"].items()}
         own_file = env.get(b"WHET_METRICS")
         self._file = GrowingFile(os.path.join(to_os(order["cwd"]), own_file)) if own_file else None
+        decoder_paths = settings.get("decoder_paths")  # missing where no files of metrics are read
+        self._metric_files = None if decoder_paths is None else MetricFiles(directory, self.readings, decoder_paths)
         self._began = time.monotonic()
-        argv = [to_os(item) for item in order["argv"]]
-        self._pid, *fds = launch(argv, env, to_os(order["cwd"]), on_terminal=order["pty"])
-        logs = [CappedLog(os.path.join(directory, name), cap) for name in (b"stdout.log", b"stderr.log")]
-        self._out, self._err = (Stream(fd, log) for fd, log in zip(fds, logs, strict=True))
+        self._pid, *fds = self._launch(order, env)
+        is_function = "call" in order
+        logs = [
+            CappedLog(os.path.join(directory, name), cap, is_lazy=is_function)
+            for name in (b"stdout.log", b"stderr.log")
+        ]
+        self._out, self._err = (Stream(fd, log, is_read=not is_function) for fd, log in zip(fds, logs, strict=True))
         self.streams = {stream.fd: stream for stream in (self._out, self._err)}
         self._descendants = Descendants(self._pid, is_subreaper=is_subreaper)
         self._exit_code: int | None = None
@@ -76,6 +82,16 @@ class Attempt:
         self._memory_at = self._began if order["memory_bytes"] else math.inf
         self._follow_at = self._began + _FOLLOW_S if self._file else math.inf
         self._report_at = self._began
+
+    def _launch(self, order: dict[str, Any], env: dict[bytes, bytes]) -> tuple[int, int, int]:
+        """Start it; return its process id and our ends of its outputs."""
+        argv = [to_os(item) for item in order["argv"]]
+        return launch(argv, env, to_os(order["cwd"]), on_terminal=order["pty"])
+
+    @property
+    def readable(self) -> list[int]:
+        """The descriptors to wait on."""
+        return list(self.streams)
 
     # ---- what happens to it
     def pump(self, fd: int) -> None:
@@ -116,6 +132,13 @@ class Attempt:
             case "kill":
                 self._kill_at = min(self._kill_at, now)
 
+    def decided(self, decision: str) -> None:
+        """Hear what was decided on the last report; a program cannot be told."""
+
+    def takes_question(self) -> bool:
+        """Tell, once, whether the attempt waits for what is decided on its last report; a program never does."""
+        return False
+
     def tick(self, now: float) -> None:
         """Do what is due."""
         if self._exit_code is None:
@@ -135,6 +158,8 @@ class Attempt:
         if self._file and now >= self._follow_at:
             self._file.read(self.readings.feed_json)
             self._follow_at = now + _FOLLOW_S
+        if self._metric_files:
+            self._metric_files.tick(now)
 
     def is_report_due(self, now: float) -> bool:
         """Tell whether news should go to the coordinator and the file now; at most every 50 ms."""
@@ -146,7 +171,7 @@ class Attempt:
 
     def wake_at(self, now: float) -> float:
         """Return when :meth:`tick` is to be called at the latest, infinity if not before something happens."""
-        times = [self._follow_at]
+        times = [self._follow_at, self._metric_files.wake_at if self._metric_files else math.inf]
         if self.readings.has_news:
             times.append(self._report_at)
         if self._exit_code is None and self._cause is None:
@@ -205,15 +230,29 @@ class Attempt:
         notes = [note for note in (self._out.finish(self.readings), self._err.finish(self.readings)) if note]
         if self._file:
             self._file.finish(self.readings.feed_json, _FINAL_BYTES)
-        notes += self.readings.close()
-        cause = self._cause or _cause(self._exit_code)
+        cause = self._cause or self._own_cause(self._exit_code)
+        unread: list[str] = []
+        if self._metric_files:
+            self._metric_files.finish(is_whole=cause is None)
+            unread = list(self._metric_files.notes)
+        notes += [*unread, *self.readings.close()]
         return {
             "cause": cause,
-            "exit_code": self._exit_code,
+            "exit_code": self._told_exit_code(self._exit_code),
             "metrics": self.readings.last,
-            "message": self._message(notes) if cause else "",
+            "message": self._message(notes) if cause else "\n".join(unread),
             "duration_s": self._duration_s,
         }
+
+    def _own_cause(self, exit_code: int) -> str | None:
+        """Return what ended it, if we did not."""
+        if exit_code < 0:
+            return "signal"
+        return "exit_code" if exit_code else None
+
+    def _told_exit_code(self, exit_code: int) -> int | None:
+        """Return the exit code that is worth telling."""
+        return exit_code
 
     def _message(self, notes: list[str]) -> str:
         tail = self._err.tail.text() or self._out.tail.text()
@@ -231,12 +270,6 @@ def _prepare(directory: bytes, attempt: int) -> None:
         return  # the logs will say so; the trial itself may not need it
     for name in ("stdout.log", "stderr.log", "metrics.jsonl"):
         keep_earlier(directory, name, attempt)
-
-
-def _cause(exit_code: int) -> str | None:
-    if exit_code < 0:
-        return "signal"
-    return "exit_code" if exit_code else None
 
 
 def _lead(exit_code: int, level: int) -> str:

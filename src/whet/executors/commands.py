@@ -6,25 +6,19 @@ side of it. The program's output is read for metrics there; what arrives here ar
 
 from __future__ import annotations
 
-import math
-import os
-import selectors
-import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from whet.core.protocols import Ended, Happening, Launch, Reported
-from whet.errors import ExecutorError, UsageError, WhetError
+from whet.core.protocols import Decision, Ended, Happening, Launch
+from whet.errors import UsageError, WhetError
+from whet.executors.metric_tfevents import decoder_paths
 from whet.executors.metrics import MetricReader
-from whet.executors.processtree import kill_marked
-from whet.executors.slots import CLOSE_S, Slot, start_runner
-from whet.executors.turns import say_nothing, take_turn
+from whet.executors.pool import TOKEN_VARIABLE, Pool, check_bounds, check_limits
+from whet.executors.slots import Slot, start_runner
+from whet.executors.turns import say_nothing
 from whet.executors.wire import from_os
-
-TOKEN_VARIABLE = "WHET_TOKEN"  # noqa: S105 - the name of a variable; what it holds is no secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +56,7 @@ class Command:
                 raise UsageError(
                     f"the environment variable {name!r} cannot be passed on: it holds '=' or NUL, or no name"
                 )
-        if self.timeout_s is not None and not (0 < self.timeout_s < math.inf):
-            raise UsageError(f"a time limit is a positive number of seconds, got {self.timeout_s!r}")
-        if self.memory_bytes is not None and self.memory_bytes <= 0:
-            raise UsageError(f"a memory limit is a positive number of bytes, got {self.memory_bytes!r}")
+        check_limits(self.timeout_s, self.memory_bytes)
         own = self.env.get("WHET_METRICS")
         if own and (self.cwd / own).resolve() == (self.trial_dir / "metrics.jsonl").resolve():
             raise UsageError("WHET_METRICS names metrics.jsonl of the trial, which whet writes; name another file")
@@ -96,151 +87,59 @@ class CommandExecutor:
             metric_pattern: a regular expression for lines that are not read otherwise.
             grace_s: how long a trial that was asked to end may take for it.
             log_cap_bytes: the size above which only the first and the last half of a log are kept.
-            lock_path: a file that is locked as long as a process beside the trials lives. An executor waits for those
-                of an earlier one, whose coordinator was killed and whose trials are being ended, so that no two
-                attempts of a trial ever run at once.
-            on_wait: is called once if that takes more than a moment, with the seconds that it may take.
+            lock_path: a file that is locked as long as a process beside the trials lives; see `Pool`.
+            on_wait: is called once if waiting for it takes more than a moment, with the seconds that it may take.
 
         Raises:
             UsageError: a value that makes no sense.
             ExecutorError: no processes can be started, or those of an earlier executor do not end.
         """
-        if slots < 1:
-            raise UsageError(f"an executor needs at least one slot, got {slots}")
-        if not 0 <= grace_s < math.inf:
-            raise UsageError(f"a grace period is a number of seconds from 0, got {grace_s!r}")
-        if log_cap_bytes < 2:
-            raise UsageError(f"the cap of a log is a number of bytes from 2, got {log_cap_bytes}")
+        check_bounds(slots, grace_s, log_cap_bytes)
         MetricReader(metric_pattern)
-        self.slots = slots
+        self.slots, self.is_blocking = slots, False
         self._render = render
         self._settings = {
             "watch": list(watch),
             "pattern": metric_pattern,
             "grace_s": grace_s,
             "log_cap_bytes": log_cap_bytes,
+            "decoder_paths": decoder_paths(),
         }
-        self._selector = selectors.PollSelector()  # takes no file descriptor of its own
-        self._connected: list[Slot] = []
-        self._happened: deque[Happening] = deque()
-        self._is_closed = False
-        self._began: dict[str, float] = {}
-        self._lock = None if lock_path is None else take_turn(lock_path, grace_s + CLOSE_S, on_wait)
-        try:
-            self._connect(slots)
-        except BaseException:
-            self.close()  # or nobody else could take the lock as long as this process lives
-            raise
+        self._pool = Pool(slots, self._connect, lock_path=lock_path, grace_s=grace_s, on_wait=on_wait)
 
-    def start(self, launch: Launch) -> None:
+    def start(self, launch: Launch, attend: Callable[[], None] | None = None) -> None:
         """Start an attempt on a free slot. A command that cannot be rendered ends it with cause ``error``.
 
         Raises:
             ExecutorError: no slot is free, or no process can be started beside the trials.
         """
-        if self._is_closed:
-            raise ExecutorError("the executor is closed")
+        self._pool.check_open()
         try:
             command = self._render(launch)
         except (WhetError, OSError) as error:
-            self._happened.append(Ended(launch.token, "error", None, {}, str(error), 0.0))
+            self._pool.add(Ended(launch.token, "error", None, {}, str(error), 0.0))
             return
-        order = _order(command, launch)
-        while True:
-            slot = self._free_slot()
-            slot.token, slot.mark = launch.token, os.fsencode(f"{TOKEN_VARIABLE}={launch.token}")
-            self._began[launch.token] = time.monotonic()
-            if slot.send(order):
-                return
-            slot.token = None
-            self._disconnect(slot)
+        self._pool.begin(launch.token, _order(command, launch))
+
+    def decided(self, token: str, decision: Decision) -> None:
+        """End an attempt that is not to go on: programs do not wait to be told that they may."""
+        if decision is not Decision.CONTINUE:
+            self.stop(token, "terminate")
 
     def stop(self, token: str, how: Literal["interrupt", "terminate", "kill"]) -> None:
         """Ask an attempt to end; see `whet.core.protocols.Executor`."""
-        for slot in self._connected:
-            if slot.token == token:
-                slot.send({"stop": how})  # if it does not take that, poll finds it gone
+        self._pool.tell(token, {"stop": how})
 
     def poll(self, timeout_s: float) -> list[Happening]:
         """Return what has happened, waiting up to *timeout_s* seconds for the first thing."""
-        deadline = time.monotonic() + timeout_s
-        self._listen(0.0 if self._happened else timeout_s)
-        while not self._happened and (left_s := deadline - time.monotonic()) > 0:
-            self._listen(left_s)
-        happened = list(self._happened)
-        self._happened.clear()
-        return happened
+        return self._pool.poll(timeout_s)
 
     def close(self) -> None:
         """End every attempt now and give back all processes. Idempotent."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        for slot in self._connected:
-            if slot.token is not None:
-                slot.send({"stop": "kill"})
-            slot.hang_up()
-        deadline = time.monotonic() + CLOSE_S
-        while self._connected and (left_s := deadline - time.monotonic()) > 0:
-            self._listen(left_s)
-        for slot in list(self._connected):
-            self._disconnect(slot)
-        self._selector.close()
-        self._happened.clear()
-        if self._lock is not None:
-            os.close(self._lock)
+        self._pool.close()
 
-    # ---- slots
-    def _free_slot(self) -> Slot:
-        free = next((slot for slot in self._connected if slot.token is None), None)
-        if free is None:
-            if len(self._connected) >= self.slots:
-                raise ExecutorError(f"all {self.slots} slots are taken: wait for an attempt to end")
-            self._connect(self.slots - len(self._connected))
-            free = self._connected[-1]
-        free.wait_until_ready()
-        return free
-
-    def _connect(self, n: int) -> None:
-        for slot in start_runner(n, self._settings, self._lock):
-            self._connected.append(slot)
-            self._selector.register(slot, selectors.EVENT_READ, slot)
-
-    def _disconnect(self, slot: Slot) -> str:
-        self._connected.remove(slot)
-        self._selector.unregister(slot)
-        return slot.close()
-
-    # ---- messages
-    def _listen(self, timeout_s: float) -> None:
-        for key, _ in self._selector.select(timeout_s):
-            slot: Slot = key.data
-            messages = slot.receive()
-            if messages is None:
-                self._lose(slot)
-                continue
-            for message in messages:
-                self._take(slot, message)
-
-    def _take(self, slot: Slot, message: Mapping[str, Any]) -> None:
-        assert slot.token is not None, "a message from a slot that is free"
-        if rows := message.get("rows"):
-            self._happened.append(Reported(slot.token, [(step, metrics) for step, metrics in rows]))
-        if (end := message.get("end")) is not None:
-            self._began.pop(slot.token, None)
-            self._happened.append(Ended(slot.token, **end))
-            slot.token = None
-
-    def _lose(self, slot: Slot) -> None:
-        """Take note of the death of a slot process, and make sure that nothing of its attempt runs any more."""
-        complaints = self._disconnect(slot)
-        if slot.token is None:
-            return
-        # The guard has seen to it already, unless it was killed together with the slot process.
-        kill_marked(slot.mark)
-        duration_s = time.monotonic() - self._began.pop(slot.token)
-        message = "the process beside the trial was killed or did not answer; what ran of the trial was ended"
-        self._happened.append(Ended(slot.token, "lost", None, {}, f"{message}\n{complaints}".strip(), duration_s))
+    def _connect(self, n: int, lock: int | None) -> list[Slot]:
+        return start_runner(n, self._settings, lock)
 
 
 def _order(command: Command, launch: Launch) -> dict[str, Any]:

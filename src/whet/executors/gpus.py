@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Literal
 
-from whet.core.protocols import Ended, Executor, Happening, Launch
+from whet.core.protocols import Decision, Ended, Executor, Happening, Launch
 from whet.errors import UsageError
 
 _GPU = re.compile(r"GPU (?P<index>\d+):")
@@ -124,16 +124,20 @@ class GpuExecutor:
 
     def __init__(self, inner: Executor, gpus: Gpus) -> None:
         self._inner, self._gpus = inner, gpus
-        self.slots = inner.slots
+        self.slots, self.is_blocking = inner.slots, inner.is_blocking
 
-    def start(self, launch: Launch) -> None:
+    def start(self, launch: Launch, attend: Callable[[], None] | None = None) -> None:
         """Lease devices and start the attempt; see `Executor`."""
         self._gpus.lease(launch.token)
         try:
-            self._inner.start(launch)
+            self._inner.start(launch, attend)
         except BaseException:
             self._gpus.release(launch.token)
             raise
+
+    def decided(self, token: str, decision: Decision) -> None:
+        """Answer an attempt; see `Executor`."""
+        self._inner.decided(token, decision)
 
     def stop(self, token: str, how: Literal["interrupt", "terminate", "kill"]) -> None:
         """End an attempt; see `Executor`."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
-from numbers import Real
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 from typing import Literal
 
-from whet.core.protocols import Ended, Happening, Launch, Reported
+from whet.core.protocols import Decision, Ended, Happening, Launch, Reported
 from whet.errors import ExecutorError, UsageError
-from whet.executors.logs import Tail
+from whet.executors.calling import CallEnd, Function, call
+from whet.executors.live import Channel, LiveTrial, TrialFacts
 
-Report = Callable[[float, Mapping[str, float]], None]
-Function = Callable[[Launch, Report], Mapping[str, float] | float | None]
+_ATTEND_S = 0.1
+_UNDECIDED_S = 0.001
 
 
 class InlineExecutor:
@@ -23,12 +27,14 @@ class InlineExecutor:
     Nothing protects the caller from the function: one that exits the process, or never returns, takes it along.
     """
 
-    def __init__(self, fn: Function, slots: int = 1) -> None:
+    def __init__(
+        self, fn: Function | Callable[[LiveTrial], object], *, folder: Path | None = None, slots: int = 1
+    ) -> None:
         """Keep the function.
 
         Args:
-            fn: called with the launch and with ``report(step, metrics)``; returns its metrics, a number (the metric
-                ``value``), or nothing. What it returns of a metric that it has reported counts as reported last.
+            fn: called with the trial; see `whet.executors.calling.bind`.
+            folder: where trials keep their files, each in a folder named after its number.
             slots: how many results may wait to be polled.
 
         Raises:
@@ -36,13 +42,14 @@ class InlineExecutor:
         """
         if slots < 1:
             raise UsageError(f"an executor needs at least one slot, got {slots}")
-        self.slots = slots
-        self._fn = fn
+        self.slots, self.is_blocking = slots, True
+        self._fn, self._folder = fn, folder
         self._n_taken = 0
         self._happened: deque[Happening] = deque()
+        self._answers: dict[str, Decision | None] = {}  # of the attempts that run; None: nobody has said anything
         self._is_closed = False
 
-    def start(self, launch: Launch) -> None:
+    def start(self, launch: Launch, attend: Callable[[], None] | None = None) -> None:
         """Run the attempt to its end.
 
         Raises:
@@ -53,37 +60,33 @@ class InlineExecutor:
         if self._n_taken >= self.slots:
             raise ExecutorError(f"all {self.slots} slots are taken: poll for what has ended")
         self._n_taken += 1
-        metrics: dict[str, float] = {}
-        last_step = 0.0
-
-        def report(step: float, reported: Mapping[str, float]) -> None:
-            nonlocal last_step
-            row = {name: float(value) for name, value in reported.items()}
-            last_step = float(step)
-            metrics.update(row)
-            self._happened.append(Reported(launch.token, [(last_step, row)]))
-
+        self._answers[launch.token] = None
+        folder = None if self._folder is None else self._folder / str(launch.number)
         began = time.monotonic()
-        try:
-            returned = _metrics(self._fn(launch, report))
-            if corrected := {n: value for n, value in returned.items() if n in metrics and value != metrics[n]}:
-                report(last_step, corrected)
-            metrics.update(returned)
-        except (Exception, SystemExit):
-            cause: Literal["error"] | None = "error"
-            message = _safe(traceback.format_exc())
-        else:
-            cause, message = None, ""
-        self._happened.append(Ended(launch.token, cause, None, metrics, message, time.monotonic() - began))
+        with _Interruptible() as signals:
+            trial = LiveTrial(TrialFacts.of(launch), folder, self._channel(launch.token, attend, signals))
+            try:
+                end = call(self._fn, trial)
+            except KeyboardInterrupt:  # at the last moment
+                end = CallEnd("interrupted", "", trial.reported)
+        del self._answers[launch.token]
+        duration_s = time.monotonic() - began
+        self._happened.append(Ended(launch.token, end.cause, None, end.metrics, end.message, duration_s))
+
+    def decided(self, token: str, decision: Decision) -> None:
+        """Answer the attempt that waits for what is decided on its last report."""
+        if self._answers.get(token, Decision.STOP) in (None, Decision.CONTINUE):
+            self._answers[token] = decision
 
     def stop(self, token: str, how: Literal["interrupt", "terminate", "kill"]) -> None:
-        """Do nothing: whatever was started has ended."""
+        """Let the next report of the attempt raise `TrialStopped`: nothing else can end a function here."""
+        if token in self._answers:
+            self._answers[token] = Decision.STOP
 
     def poll(self, timeout_s: float) -> list[Happening]:
         """Return what has happened since the last call, at once: nothing runs meanwhile."""
-        happened = list(self._happened)
-        self._happened.clear()
-        self._n_taken = 0
+        happened = [self._happened.popleft() for _ in range(len(self._happened))]
+        self._n_taken -= sum(isinstance(happening, Ended) for happening in happened)
         return happened
 
     def close(self) -> None:
@@ -91,22 +94,65 @@ class InlineExecutor:
         self._is_closed = True
         self._happened.clear()
 
+    def _channel(self, token: str, attend: Callable[[], None] | None, signals: _Interruptible) -> Channel:
+        thread = threading.get_ident()
+        attended_at = time.monotonic()
 
-def _safe(text: str) -> str:
-    """Return the last lines of *text*, without what a terminal would take for more than text."""
-    tail = Tail()
-    tail.add(text.encode("utf-8", "replace"))
-    return tail.text()
+        def let_attend() -> None:
+            nonlocal attended_at
+            if attend is not None:
+                with signals.held_off():
+                    attend()
+            attended_at = time.monotonic()
+
+        def report(step: float, metrics: dict[str, float], *, waits: bool) -> str:
+            if waits and self._answers[token] is Decision.CONTINUE:
+                self._answers[token] = None
+            self._happened.append(Reported(token, [(step, metrics)]))
+            # The caller is no more made for several threads than most are.
+            if attend is not None and threading.get_ident() == thread:
+                if waits:
+                    let_attend()
+                    while self._answers[token] is None:
+                        time.sleep(_UNDECIDED_S)
+                        let_attend()
+                elif time.monotonic() - attended_at >= _ATTEND_S:
+                    let_attend()
+            return self._answers[token] or Decision.CONTINUE
+
+        return report
 
 
-def _metrics(returned: object) -> dict[str, float]:
-    if returned is None:
-        return {}
-    if isinstance(returned, Mapping):
-        return {str(name): float(value) for name, value in returned.items()}
-    if isinstance(returned, Real):
-        return {"value": float(returned)}
-    raise TypeError(
-        f"the function returned {returned!r} ({type(returned).__name__}); expected a number, a mapping of metrics to "
-        "numbers, or None"
-    )
+class _Interruptible:
+    """A context in which Ctrl-C interrupts the function, besides what the caller's own handler does about it."""
+
+    def __init__(self) -> None:
+        self._previous = signal.getsignal(signal.SIGINT)
+        self._is_needed = (
+            callable(self._previous)
+            and self._previous is not signal.default_int_handler  # which does so already
+            and threading.current_thread() is threading.main_thread()
+        )
+
+    def __enter__(self) -> _Interruptible:
+        if self._is_needed:
+            signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._is_needed:
+            signal.signal(signal.SIGINT, self._previous)
+
+    @contextmanager
+    def held_off(self) -> Iterator[None]:
+        """Return a context in which only the caller's own handler is there."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+
+    def _interrupt(self, signum: int, frame: FrameType | None) -> None:
+        if callable(self._previous):
+            self._previous(signum, frame)
+        raise KeyboardInterrupt

@@ -27,7 +27,8 @@ class CappedLog:
     its cap is rotated. What cannot be written, for the disk is full, is dropped and counted.
     """
 
-    def __init__(self, path: bytes, cap_bytes: int) -> None:
+    def __init__(self, path: bytes, cap_bytes: int, *, is_lazy: bool = False) -> None:
+        """Make the file; if *is_lazy* only once there is something to write."""
         self._path = path
         self._head = cap_bytes // 2
         self._ring = cap_bytes - self._head
@@ -35,13 +36,21 @@ class CappedLog:
         self._n_lost = 0
         self._trouble = ""
         self._fd = -1
+        self._is_made = False
+        if not is_lazy:
+            self._make()
+
+    def _make(self) -> None:
+        self._is_made = True
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         except OSError as error:
             self._trouble = error.strerror or str(error)
 
     def write(self, data: bytes) -> None:
         """Append *data*."""
+        if not self._is_made and data:
+            self._make()
         rest = memoryview(data)
         while rest and self._fd >= 0:
             at, room = self._place(self._n_written)

@@ -102,6 +102,13 @@ class MetricReader:
         pairs = _json_pairs(line)
         return self.feed(line) if pairs is None else self._reading(line, pairs)
 
+    def read_pairs(self, pairs: list[Pair]) -> Reading | None:
+        """Read what stands at one place of a file of metrics; of no concern to the steps and tables of the output."""
+        step, metrics = _split(pairs)
+        if not metrics:
+            return None
+        return Reading(self._count(metrics) if step is None else step, metrics, step is None)
+
     def _is_of_traceback(self, text: str) -> bool:
         """Tell whether the line belongs to a traceback: its head, an indented line below that, or its exception."""
         if text.startswith(_TRACEBACK):
@@ -229,7 +236,7 @@ def find_metric(wanted: str, seen: Iterable[str]) -> str | None:
     names = set(seen)
     if wanted in names:
         return wanted
-    for simplify in (_plain, _folded):
+    for simplify in (_plain, folded):
         simple = simplify(wanted)
         matching = [name for name in names if simplify(name) == simple]
         if matching:
@@ -241,11 +248,11 @@ def closest_metrics(wanted: str, seen: Iterable[str], n: int = 5) -> list[str]:
     """Up to ``n`` of the names seen, the most alike first, for an error message; of very many only the first 2,000."""
     from difflib import SequenceMatcher
 
-    simple = _folded(wanted[:_MAX_NAME])
+    simple = folded(wanted[:_MAX_NAME])
     matcher = SequenceMatcher(b=simple, autojunk=False)
     scored = []
     for name in islice(dict.fromkeys(seen), _MAX_COMPARED):
-        other = _folded(name[:_MAX_NAME])
+        other = folded(name[:_MAX_NAME])
         matcher.set_seq1(other)
         contained = bool(simple and other) and (simple in other or other in simple)
         if contained or matcher.ratio() >= 0.5:
@@ -257,5 +264,6 @@ def _plain(name: str) -> str:
     return _SEPARATORS.sub("_", name).strip("_")
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """The name without regard to punctuation, spaces and case."""
     return _plain(name).casefold()

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from whet.core.jsontext import dumps
-from whet.executors.metrics import MetricReader, Reading, find_metric
+from whet.executors.metric_value import Pair
+from whet.executors.metrics import MetricReader, Reading, find_metric, folded
 
 _MAX_NAMES = 1_000
 _MAX_ROWS = 1_000  # that wait for the coordinator
@@ -27,10 +28,21 @@ class Readings:
         last: the last value of every metric seen, by name.
     """
 
-    def __init__(self, watch: Iterable[str], pattern: str | None, path: bytes, cap_bytes: int) -> None:
+    def __init__(self, watch: Iterable[str] | None, pattern: str | None, path: bytes, cap_bytes: int) -> None:
+        """Begin with nothing.
+
+        Args:
+            watch: the metrics to report as rows; ``None`` for all.
+            pattern: of lines that are not read otherwise.
+            path: of the file that keeps all.
+            cap_bytes: of that file.
+        """
         self.last: dict[str, float] = {}
         self._reader = MetricReader(pattern)
-        self._matching: dict[str, list[str]] = {wanted: [] for wanted in watch}
+        self._streams_all = watch is None
+        self._matching: dict[str, list[str]] = {wanted: [] for wanted in watch or ()}
+        self._sources: dict[str, str] = {}  # where each metric was seen first; empty: in the output
+        self._simple_sources: dict[str, str] = {}
         self._streamed: dict[str, str] = {}  # the name seen that each metric on watch stands for
         self._rows: list[tuple[float, dict[str, float]]] = []
         self._path, self._room = path, cap_bytes
@@ -46,6 +58,21 @@ class Readings:
     def feed_json(self, line: bytes) -> None:
         """Take in a line of the file that the program appends to on purpose."""
         self._keep(self._reader.feed_json(line.decode("utf-8", "replace")))
+
+    def feed_pairs(self, source: str, pairs: list[Pair]) -> None:
+        """Take in what a file of metrics says at one place; *source* is what kind of file that is.
+
+        Of a metric that several kinds of files hold, or that is printed as well, the first that was seen counts.
+        """
+        self._keep(self._reader.read_pairs(pairs), source)
+
+    def feed_row(self, step: float, metrics: dict[str, float]) -> None:
+        """Take in what a function has reported."""
+        self._keep(Reading(int(step) if step.is_integer() else step, metrics, counted=False))
+
+    def feed_values(self, metrics: dict[str, float]) -> None:
+        """Take in the values that a function ended with, which belong to no step."""
+        self.last.update({name: value for name, value in metrics.items() if self._counts(name, "")})
 
     @property
     def has_news(self) -> bool:
@@ -84,14 +111,16 @@ class Readings:
             self._fd = -1
         return list(self._notes)
 
-    def _keep(self, reading: Reading | None) -> None:
+    def _keep(self, reading: Reading | None, source: str = "") -> None:
         if reading is None:
             return
-        metrics = {name: value for name, value in reading.metrics.items() if name in self.last or self._admit(name)}
+        metrics = {name: value for name, value in reading.metrics.items() if self._counts(name, source)}
         if not metrics:
             return
         self.last.update(metrics)
         streamed = {wanted: metrics[seen] for wanted, seen in self._streamed.items() if seen in metrics}
+        if self._streams_all:
+            streamed = metrics
         if streamed:
             self._rows.append((float(reading.step), streamed))
             if len(self._rows) > _MAX_ROWS:
@@ -102,6 +131,16 @@ class Readings:
             self._n_waiting += len(line)
             if self._n_waiting > _MAX_WAITING:
                 self.write()
+
+    def _counts(self, name: str, source: str) -> bool:
+        """Tell whether a metric is read from this source; take note of one that is new."""
+        found = self._sources.get(name)
+        if found is None:
+            simple = folded(name) or name
+            if self._simple_sources.get(simple, source) != source or not self._admit(name):
+                return False
+            found = self._sources[name] = self._simple_sources[simple] = source
+        return found == source
 
     def _admit(self, name: str) -> bool:
         """Take note of a metric that is new; tell whether there is room for it."""
@@ -116,7 +155,7 @@ class Readings:
                 self._streamed.pop(wanted, None)
             else:
                 self._streamed[wanted] = seen
-        if is_wanted or len(self.last) < _MAX_NAMES:
+        if is_wanted or len(self._sources) < _MAX_NAMES:
             return True
         self._notes[f"more than {_MAX_NAMES} metrics: later names were left out"] = None
         return False

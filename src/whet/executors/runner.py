@@ -25,6 +25,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from math import inf
 from types import FrameType
 from typing import Any
@@ -37,17 +38,37 @@ from whet.executors.wire import Unpacker, pack
 _READ_BYTES = 64 * 1024
 _BURY_PATIENCE_S = 30.0
 
+# From an order, the descriptors that are no business of the trial, and whether we are a subreaper, to the attempt.
+MakeAttempt = Callable[[dict[str, Any], list[int], bool], Attempt]
+
 
 def main(text: str) -> None:
-    """Run a guard and its slot processes until the coordinator is gone; *text* is the settings as JSON."""
+    """Run a guard for programs until the coordinator is gone; *text* is the settings as JSON."""
     settings = json.loads(text)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    prepare(settings)
+    serve(settings, lambda order, private, is_subreaper: Attempt(order, settings, is_subreaper=is_subreaper))
+
+
+def prepare(settings: dict[str, Any]) -> None:
+    """Make this process one that can be a guard; correct the descriptors in *settings*."""
+    ignore_signals()
     become_subreaper()
     # select() takes no descriptors beyond 1023, and ours have the coordinator's numbers.
-    controls = [_renumbered(fd) for fd in settings["fds"]]
-    if settings["lock"] is not None:
-        _renumbered(settings["lock"])  # stays open as long as we and the slot processes live
+    settings["fds"] = [_renumbered(fd) for fd in settings["fds"]]
+    for name in ("lock", "function"):  # the lock stays open as long as we and the slot processes live
+        if settings.get(name) is not None:
+            settings[name] = _renumbered(settings[name])
+
+
+def ignore_signals() -> None:
+    """Leave the signals that a terminal sends to all processes to the coordinator."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def serve(settings: dict[str, Any], make_attempt: MakeAttempt) -> None:
+    """Fork the slot processes and be their guard until the coordinator is gone."""
+    controls = list(settings["fds"])
     coordinator = _handle_of(settings["coordinator"])
     lifeline, held = os.pipe()
     slots: dict[int, int] = {}
@@ -61,7 +82,8 @@ def main(text: str) -> None:
         if not pid:
             for other in {held, *controls} - {control}:
                 os.close(other)
-            _serve(control, [lifeline, *coordinator], settings)
+            lock = [] if settings["lock"] is None else [settings["lock"]]
+            _serve(control, [lifeline, *coordinator], lock, make_attempt)
         slots[pid] = control
     os.close(lifeline)
     _guard(slots)
@@ -116,11 +138,11 @@ def _bury(slots: dict[int, int]) -> list[int]:
 
 
 # ---------------------------------------------------------------------------------------------------- a slot process
-def _serve(control: int, lifelines: list[int], settings: dict[str, Any]) -> None:
+def _serve(control: int, lifelines: list[int], others: list[int], make_attempt: MakeAttempt) -> None:
     """Be a slot process; never return."""
     status = 1
     try:
-        _SlotProcess(control, lifelines, settings).run()
+        _SlotProcess(control, lifelines, others, make_attempt).run()
         status = 0
     except BaseException:  # nothing may unwind into the guard's stack
         import traceback
@@ -132,14 +154,15 @@ def _serve(control: int, lifelines: list[int], settings: dict[str, Any]) -> None
 
 
 class _SlotProcess:
-    def __init__(self, control: int, lifelines: list[int], settings: dict[str, Any]) -> None:
-        self._control, self._lifelines, self._settings = control, lifelines, settings
+    def __init__(self, control: int, lifelines: list[int], others: list[int], make_attempt: MakeAttempt) -> None:
+        self._control, self._lifelines, self._make_attempt = control, lifelines, make_attempt
         self._is_subreaper = become_subreaper()
         self._inbox = Unpacker()
         self._outbox = bytearray()
         self._attempt: Attempt | None = None
         self._is_alone = False  # the coordinator or the guard is gone
         self._wake, wake = os.pipe()
+        self._private = [control, *lifelines, *others, self._wake, wake]
         for fd in (control, self._wake, wake):
             os.set_blocking(fd, False)
         signal.signal(signal.SIGCHLD, _nothing)
@@ -166,7 +189,7 @@ class _SlotProcess:
         if not self._is_alone:
             reads += [self._control, *self._lifelines]
         if self._attempt is not None:
-            reads += self._attempt.streams
+            reads += self._attempt.readable
             timeout_s = max(0.0, self._attempt.wake_at(now) - now)
         writes = [self._control] if self._outbox else []
         readable, writable, _ = select.select(reads, writes, [], None if timeout_s == inf else timeout_s)
@@ -188,10 +211,14 @@ class _SlotProcess:
         if data == b"":
             self._be_alone()
         for message in self._inbox.feed(data or b""):
-            if "stop" not in message:
+            if "stop" in message:
+                if self._attempt is not None:
+                    self._attempt.end(message["stop"])
+            elif "decision" in message:
+                if self._attempt is not None:
+                    self._attempt.decided(message["decision"])
+            else:
                 self._begin(message)
-            elif self._attempt is not None:
-                self._attempt.end(message["stop"])
 
     def _be_alone(self) -> None:
         self._is_alone = True
@@ -202,7 +229,7 @@ class _SlotProcess:
     def _begin(self, order: dict[str, Any]) -> None:
         assert self._attempt is None, "a slot runs one attempt at a time"
         try:
-            self._attempt = Attempt(order, self._settings, is_subreaper=self._is_subreaper)
+            self._attempt = self._make_attempt(order, self._private, self._is_subreaper)
         except CannotStart as error:
             end: dict[str, Any] = {
                 "cause": "error",
@@ -214,9 +241,8 @@ class _SlotProcess:
             self._say({"end": end})
 
     def _care_for(self, attempt: Attempt, readable: list[int]) -> None:
-        for fd in readable:
-            if fd in attempt.streams:
-                attempt.pump(fd)
+        for fd in set(attempt.readable).intersection(readable):
+            attempt.pump(fd)
         now = time.monotonic()
         attempt.tick(now)
         if attempt.is_over:
@@ -226,7 +252,7 @@ class _SlotProcess:
         elif attempt.is_report_due(now):
             attempt.readings.write()
             if not self._outbox and (rows := attempt.readings.take_rows()):
-                self._say({"rows": rows})
+                self._say({"rows": rows, "asks": attempt.takes_question()})
             attempt.reported(now)
 
     def _say(self, message: dict[str, Any]) -> None:

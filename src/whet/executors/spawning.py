@@ -38,7 +38,7 @@ def launch(argv: list[bytes], env: Mapping[bytes, bytes], cwd: bytes, *, on_term
     theirs: list[int] = []
     try:
         for _ in range(2):
-            our_end, their_end = _open_terminal() if on_terminal else _open_pipe()
+            our_end, their_end = _open_terminal() if on_terminal else open_pipe()
             ours.append(our_end)
             theirs.append(their_end)
         out, err = ours
@@ -79,7 +79,7 @@ def _spawn(argv: list[bytes], env: Mapping[bytes, bytes], cwd: bytes, out: int, 
     raise AssertionError("unreachable")
 
 
-def _open_pipe() -> tuple[int, int]:
+def open_pipe() -> tuple[int, int]:
     """Return a pipe: the end that we read without blocking, and the end for the program."""
     ours, theirs = os.pipe()
     os.set_blocking(ours, False)

@@ -20,8 +20,10 @@ class Stream:
         tail: its last bytes.
     """
 
-    def __init__(self, fd: int, log: CappedLog) -> None:
+    def __init__(self, fd: int, log: CappedLog, *, is_read: bool = True) -> None:
+        """Take over the descriptor *fd*; with *is_read*, what comes is read for metrics."""
         self.fd = fd
+        self._is_read = is_read
         self.log = log
         self.tail = Tail()
         self._lines = LineSplitter()
@@ -38,12 +40,15 @@ class Stream:
         self.log.write(data)
         self.tail.add(data)
         self._n_bytes += len(data)
+        if not self._is_read:
+            return len(data)
         for line in self._lines.feed(data, None if self._n_bytes <= _EXACT_BYTES else _FLOOD_LINES):
             readings.feed(line)
         return len(data)
 
     def finish(self, readings: Readings) -> str:
         """Take in the last line, close the file; return what went wrong with it."""
-        readings.feed(self._lines.rest())
+        if self._is_read:
+            readings.feed(self._lines.rest())
         os.close(self.fd)
         return self.log.close()

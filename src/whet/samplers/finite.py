@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from whet.core.given import Given
 from whet.core.protocols import Suggestion
 from whet.errors import SearchExhausted, SpaceError
+from whet.samplers.places import Places
 from whet.space.grid import Grid
 from whet.space.space import Space
 
@@ -17,7 +19,8 @@ class FiniteWalk:
     """The configs of a finite space in the order of ``order``, a permutation of ``range(grid.size)``.
 
     Points that are forbidden, or the same config as another, are skipped; the walk remembers which it has met, so
-    asking for position *k* costs what lies between the furthest position asked before and *k*.
+    asking for position *k* costs what lies between the furthest position asked before and *k*. Configs that people
+    gave are not met again after that: see `Places`.
     """
 
     def __init__(self, space: Space, order: Callable[[int], int]) -> None:
@@ -25,25 +28,26 @@ class FiniteWalk:
         self._order = order
         self._found: list[int] = []  # points of the grid, by position; used only where some are skipped
         self._next = 0
+        self._places = Places(self.grid, self._point)
 
-    def config(self, position: int) -> Mapping[str, Any]:
-        """Return the config at *position*.
+    def config(self, number: int, given: Given) -> Mapping[str, Any]:
+        """Return config *number*, where people gave some others.
 
         Raises:
-            SearchExhausted: the space has no more than *position* configs.
+            SearchExhausted: the space has no config left for it.
             SpaceError: so many points in a row were forbidden that looking further would take forever.
         """
-        if not self.grid.is_plain:
-            point = self._point(position)
-        elif position < self.grid.size:
-            point = self._order(position)
-        else:
-            raise SearchExhausted
+        point = self._point(self._places.of(number, given))
         config = self.grid.at(point)
         assert config is not None, f"point {point} of the grid was found valid before"
         return config
 
     def _point(self, position: int) -> int:
+        """Return the point of the grid at *position*; raises as :meth:`config` does."""
+        if self.grid.is_plain:
+            if position >= self.grid.size:
+                raise SearchExhausted
+            return self._order(position)
         while len(self._found) <= position:
             self._next, _ = next_config(self.grid, self._order, self._next)
             self._found.append(self._order(self._next - 1))
@@ -70,9 +74,11 @@ def next_config(grid: Grid, order: Callable[[int], int], start: int) -> tuple[in
 
 
 def suggest_each(
-    numbers: Sequence[int], config_of: Callable[[int], Mapping[str, Any]], source: str
+    numbers: Sequence[int], given: Given, config_of: Callable[[int, Given], Mapping[str, Any]], source: str
 ) -> list[Suggestion]:
     """Return a suggestion for each of *numbers*, or for the first of them where the space ends before the last.
+
+    ``config_of`` is asked for each number, with what was *given*.
 
     Raises:
         SearchExhausted: there is none even for the first.
@@ -80,7 +86,7 @@ def suggest_each(
     suggestions: list[Suggestion] = []
     for number in numbers:
         try:
-            suggestions.append(Suggestion(config_of(number), {"source": source}))
+            suggestions.append(Suggestion(config_of(number, given), {"source": source}))
         except SearchExhausted:
             if not suggestions:
                 raise

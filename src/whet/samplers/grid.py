@@ -13,6 +13,8 @@ from whet.space.space import Space
 class Grid:
     """Config *k* is the *k*-th of the grid, so resuming and running in parallel change nothing.
 
+    Configs that people gave take no place of it and are not run again.
+
     Raises:
         SpaceError: from :meth:`suggest`, when a parameter is not finite.
     """
@@ -26,4 +28,4 @@ class Grid:
         space = history.problem.space
         if self._walk is None or self._walk[0] is not space:
             self._walk = (space, FiniteWalk(space, lambda position: position))
-        return suggest_each(numbers, self._walk[1].config, "grid")
+        return suggest_each(numbers, history.given, self._walk[1].config, "grid")

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whet.core.given import Given
 from whet.core.history import History
 from whet.core.protocols import RngOf, Suggestion
 from whet.errors import SpaceError
 from whet.samplers.finite import next_config, suggest_each
+from whet.samplers.places import Places
 from whet.space.grid import Grid, permuted
 from whet.space.space import Space
 
@@ -43,7 +45,7 @@ class QuasiRandom:
         space = history.problem.space
         if self._sequence is None or self._sequence[0] is not space or self._sequence[1] != history.seed:
             self._sequence = (space, history.seed, _Sequence(space, history.seed))
-        return suggest_each(numbers, self._sequence[2].config, "quasi_random")
+        return suggest_each(numbers, history.given, self._sequence[2].config, "quasi_random")
 
 
 class _Sequence:
@@ -68,8 +70,17 @@ class _Sequence:
         self._configs: list[Mapping[str, Any]] = []
         self._seen: set[int] = set()  # points of the grid, for a finite space
         self._rest: int | None = None  # how far the rest of a finite space has been walked
+        self._places = None if self._grid is None else Places(self._grid, self._point_of_grid)
 
-    def config(self, position: int) -> Mapping[str, Any]:
+    def config(self, number: int, given: Given) -> Mapping[str, Any]:
+        """Return config *number*, where people gave some others."""
+        return self._config(number if self._places is None else self._places.of(number, given))
+
+    def _point_of_grid(self, position: int) -> int:
+        assert self._grid is not None, "only a finite space has a grid"
+        return self._grid.index_of(self._config(position))
+
+    def _config(self, position: int) -> Mapping[str, Any]:
         while len(self._configs) <= position:
             self._configs.append(self._next())
         return self._configs[position]

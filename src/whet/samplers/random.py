@@ -16,7 +16,7 @@ from whet.space.space import Space
 
 
 class Random:
-    """Config *k* is a function of the study's seed and *k* alone."""
+    """Config *k* is a function of the study's seed and *k*, in a finite space also of the configs that people gave."""
 
     def __init__(self) -> None:
         self._walk: tuple[Space, int, FiniteWalk] | None = None
@@ -25,7 +25,7 @@ class Random:
         """Return a draw for each of *numbers*; see `Sampler`."""
         space = history.problem.space
         if space.is_finite:
-            return suggest_each(numbers, self._walk_of(space, history.seed).config, "random")
+            return suggest_each(numbers, history.given, self._walk_of(space, history.seed).config, "random")
         return [Suggestion(space.sample(rng_of(number)), {"source": "random"}) for number in numbers]
 
     def _walk_of(self, space: Space, seed: int) -> FiniteWalk:

@@ -10,9 +10,9 @@ class Fifo:
     """Starts a new trial wherever there is a free slot."""
 
     def assign(self, history: History, n: int) -> list[Assignment]:
-        """Return *n* new trials; see `Scheduler`."""
-        del history
-        return [New() for _ in range(n)]
+        """Return *n* new trials, with the whole budget where there is a fidelity; see `Scheduler`."""
+        fidelity = history.problem.fidelity
+        return [New(None if fidelity is None else fidelity.high)] * n
 
     def decide(self, history: History, number: int) -> Decision:
         """Let every trial go on; see `Scheduler`."""

@@ -16,7 +16,7 @@ from whet.core.trial import State, Trial, advance
 from whet.errors import StateError, StudyExists, StudyNotFound, UsageError
 
 MAX_NAME = 200  # characters
-FIXED_SETTINGS = frozenset({"problem", "seed", "repeats"})
+FIXED_SETTINGS = frozenset({"problem", "seed", "repeats", "lookahead"})
 _OF_STUDY = frozenset({Kind.CREATED, Kind.AMENDED, Kind.COMMAND})
 
 
@@ -48,7 +48,7 @@ class Batch:
         before, after: the trials that change, by number, as they were (``None``: new) and as they are.
         ended: number to seq of the trials that end.
         refused: drafts whose fencing token is not the current one.
-        amendments: settings that change.
+        amendments: the events that change the settings.
     """
 
     def __init__(self, progress: Progress, find: Callable[[int], Trial | None]) -> None:
@@ -59,7 +59,7 @@ class Batch:
         self.after: dict[int, Trial] = {}
         self.ended: dict[int, int] = {}
         self.refused: list[Draft] = []
-        self.amendments: dict[str, Any] = {}
+        self.amendments: list[Event] = []
         self._find = find
         self._now = time.time()
 
@@ -80,7 +80,7 @@ class Batch:
         attempt = 0 if trial is None else trial.attempt + (draft.kind is Kind.STARTED)
         payload = jsontext.loads(text)  # not the caller's own dict, and as every other reader will see it
         event = Event(self.progress.seq + 1, draft.kind, number, attempt, time_s, payload)
-        if draft.kind in _OF_STUDY:
+        if draft.kind in _OF_STUDY or (draft.kind is Kind.ANNOTATED and number is None):
             self._apply_to_study(event)
         else:
             self._apply_to_trial(trial, event)
@@ -89,8 +89,19 @@ class Batch:
         self.progress.seq = event.seq
         self.progress.last_event_at = time_s
 
-    def reserve(self, n: int, free: Sequence[int], owner: str) -> list[int]:
-        """Claim *n* numbers for *owner*: released ones first, lowest first, then new ones.
+    def add_all(self, drafts: Sequence[Draft], fresh: Callable[[int], Sequence[Draft]] | None) -> None:
+        """Add *drafts*, and then what *fresh* makes of the first number that was never handed out.
+
+        Raises:
+            StateError: the state of a trial does not allow a draft about it.
+        """
+        for draft in drafts:
+            self.add(draft)
+        for draft in fresh(self.progress.n_numbers) if fresh else ():
+            self.add(draft)
+
+    def reserve(self, n: int, free: Sequence[int], owner: str, below: int | None = None) -> list[int]:
+        """Claim *n* numbers for *owner*, those below *below*: released ones first, lowest first, then new ones.
 
         *free* are numbers that were free before this batch, lowest first: all, or *n* more than this batch changes.
         """
@@ -99,6 +110,8 @@ class Batch:
         numbers = sorted(freed.union(free) - taken)[:n]
         start = self.progress.n_numbers
         numbers += range(start, start + n - len(numbers))
+        if below is not None:
+            numbers = [number for number in numbers if number < below]
         for number in numbers:
             self.add(Draft(Kind.CLAIMED, number, {"owner": owner}))
         return numbers
@@ -116,7 +129,7 @@ class Batch:
             counts[trial.state] -= 1
         if not changed.is_reserved:
             counts[changed.state] += 1
-        if changed.state.is_final:
+        if changed.state.is_final and (trial is None or not trial.state.is_final):
             self.ended[number] = event.seq
         self.progress.n_numbers = max(self.progress.n_numbers, number + 1)
 
@@ -128,11 +141,10 @@ class Batch:
         elif event.kind is Kind.COMMAND:
             self.progress.commands[event.seq] = event.payload
         else:
-            amended = event.payload["settings"]
-            fixed = sorted(FIXED_SETTINGS.intersection(amended))
+            fixed = sorted(FIXED_SETTINGS.intersection(event.payload.get("settings", ())))
             if fixed:
                 raise StateError(f"the {fixed[0]} of a study cannot be changed once it has begun; start another study")
-            self.amendments |= amended
+            self.amendments.append(event)
 
 
 def is_free(trial: Trial) -> bool:

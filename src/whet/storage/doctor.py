@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 from whet.core import jsontext
-from whet.core.history import Finished, History
+from whet.core.columns import Finished
+from whet.core.given import GivenConfig
+from whet.core.history import History
 from whet.core.problem import Problem
 from whet.core.protocols import StudyRecord
 from whet.core.trial import State
@@ -65,6 +68,9 @@ def differences(one: History, other: History) -> list[str]:
         here, there = repr(getattr(one, name)), repr(getattr(other, name))  # as text, in which NaN equals itself
         if here != there:
             found.append(f"{name} {here} against {there}")
+    for mine, yours in zip_longest(one.given.configs, other.given.configs):
+        if _told(mine) != _told(yours):
+            found.append(f"the config given {_told(mine)} against {_told(yours)}")
     for number in sorted(one.unfinished.keys() | other.unfinished.keys()):
         here, there = repr(one.unfinished.get(number)), repr(other.unfinished.get(number))
         if here != there:
@@ -77,9 +83,10 @@ def differences(one: History, other: History) -> list[str]:
     return found
 
 
-def _told(row: Finished) -> str:
-    config = jsontext.loads(row.config) if isinstance(row.config, str) else row.config
-    return repr(replace(row, config=config))
+def _told(row: Finished | GivenConfig | None) -> str:
+    if row is not None and isinstance(row.config, str):
+        row = replace(row, config=jsontext.loads(row.config))
+    return repr(row)
 
 
 def _check_file(file: SqliteFile) -> list[str]:

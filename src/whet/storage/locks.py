@@ -15,6 +15,8 @@ from whet.errors import StoreBusy
 
 _PROBES = 10  # a holder is believed only after so many attempts: somebody may just be looking who holds it
 _PROBE_PAUSE_S = 0.02
+_LOOKS = 3
+_LOOK_PAUSE_S = 0.005
 _open_fds: set[int] = set()
 
 
@@ -96,15 +98,16 @@ class _Waiter(threading.Thread):
             return not self._abandoned
 
 
-def hold(path: Path) -> int | None:
+def hold(path: Path, *, shared: bool = False) -> int | None:
     """Take the lock file *path* for as long as this process lives or until :func:`let_go`; ``None``: it is held.
 
-    The file says who holds it. Another holder in this process counts as well.
+    The file says who took it last. Another holder in this process counts as well. With *shared* others may hold it,
+    too, if they share it.
     """
     fd = _open(path)
     for _ in range(_PROBES):
         with suppress(BlockingIOError):
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(errors="replace"), 0)
             return fd
@@ -126,12 +129,14 @@ def holder(path: Path) -> str | None:
     except (FileNotFoundError, PermissionError):
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        for _ in range(_LOOKS):  # it may be held for a moment by somebody who looks as we do
+            with suppress(BlockingIOError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return None
+            time.sleep(_LOOK_PAUSE_S)
         return os.pread(fd, 500, 0).decode(errors="replace").strip() or "another process"
     finally:
         os.close(fd)
-    return None
 
 
 def _open(path: Path) -> int:

@@ -6,14 +6,15 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from whet.core import jsontext
+from whet.core.columns import Finished
 from whet.core.events import Draft, Event, Kind
-from whet.core.history import Finished, History
+from whet.core.history import History, amended
 from whet.core.problem import Problem
 from whet.core.protocols import Appended, StudyRecord, Summary
 from whet.core.trial import Trial
@@ -43,7 +44,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._studies: dict[int, _Kept] = {}
         self._last_id = 0
-        self._holders: dict[int, str] = {}
+        self._holders: dict[int, list[bool]] = {}  # whether each of those who hold a study shares it
         self._mutex = threading.RLock()
 
     # ------------------------------------------------------------------------------------------------ studies
@@ -69,7 +70,8 @@ class MemoryStore:
         """See `Store.studies`."""
         with self._mutex:
             records = [
-                replace(study.record, holder=self._holders.get(study.record.id)) for study in self._studies.values()
+                replace(study.record, holder=_us() if study.record.id in self._holders else None)
+                for study in self._studies.values()
             ]
         found = [record for record in records if name in (None, record.name)]
         if name is not None and not found:
@@ -82,20 +84,20 @@ class MemoryStore:
             del self._studies[study]
 
     @contextmanager
-    def hold(self, study: int) -> Iterator[None]:
+    def hold(self, study: int, *, shared: bool = False) -> Iterator[None]:
         """See `Store.hold`."""
         with self._mutex:
             name = self._kept(study).record.name
-            if study in self._holders:
-                raise StudyBusy(
-                    f"study {name!r} is being run by {self._holders[study]}; wait for it to end, or stop it"
-                )
-            self._holders[study] = f"pid {os.getpid()} on {socket.gethostname()}"
+            if not all([shared, *self._holders.get(study, ())]) and study in self._holders:
+                raise StudyBusy(f"study {name!r} is being run by {_us()}; wait for it to end, or stop it")
+            self._holders.setdefault(study, []).append(shared)
         try:
             yield
         finally:
             with self._mutex:
-                del self._holders[study]
+                self._holders[study].pop()
+                if not self._holders[study]:
+                    del self._holders[study]
 
     # ------------------------------------------------------------------------------------------------ events
     def append(
@@ -105,6 +107,8 @@ class MemoryStore:
         *,
         after: int | None = None,
         reserve: int = 0,
+        below: int | None = None,
+        fresh: Callable[[int], Sequence[Draft]] | None = None,
         owner: str = "",
         durable: bool = True,
     ) -> Appended:
@@ -114,9 +118,8 @@ class MemoryStore:
             progress = replace(kept.progress, counts=dict(kept.progress.counts), commands=dict(kept.progress.commands))
             after = progress.seq if after is None else after
             batch = Batch(progress, kept.trials.get)
-            for draft in drafts:
-                batch.add(draft)
-            numbers = batch.reserve(reserve, sorted(kept.free), owner) if reserve else []
+            batch.add_all(drafts, fresh)
+            numbers = batch.reserve(reserve, sorted(kept.free), owner, below) if reserve else []
             self._commit(kept, batch)
             return Appended(kept.events[after:], batch.refused, numbers)
 
@@ -132,9 +135,8 @@ class MemoryStore:
             if value is not None:
                 rank = (kept.problem.objectives[0].sign * value, number)
                 kept.best = rank if kept.best is None else min(kept.best, rank)
-        if batch.amendments:
-            settings = {**kept.record.settings, **batch.amendments}
-            kept.record = replace(kept.record, settings=settings)
+        for event in batch.amendments:
+            kept.record = replace(kept.record, settings=amended(kept.record.settings, event))
 
     def events(self, study: int, after: int = 0, limit: int | None = None) -> list[Event]:
         """See `Store.events`."""
@@ -187,3 +189,7 @@ class MemoryStore:
         if study not in self._studies:
             raise StudyNotFound(f"study {study} does not exist (any more): it has been deleted")
         return self._studies[study]
+
+
+def _us() -> str:
+    return f"pid {os.getpid()} on {socket.gethostname()}"

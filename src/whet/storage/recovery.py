@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 from whet.core import jsontext
 from whet.core.events import Draft, Event, Kind
 from whet.core.problem import Problem
-from whet.core.trial import State, Trial, advance
+from whet.core.trial import ASKED_FIELDS, GIVERS, State, Trial, advance
 from whet.errors import StateError, StoreDamaged, UsageError, WhetError
-from whet.storage import rows
+from whet.storage import rows, schema
 from whet.storage.files import beside
 from whet.storage.locks import WriteLock
 from whet.storage.sql import SqlStore
@@ -105,6 +105,9 @@ def _opened(copy: Path, folder: Path) -> sqlite3.Connection:
         connection = _readable(copy)
     if connection is None:
         raise StoreDamaged("nothing can be read: the file is no store of whet, or all of it is lost")
+    for statement in (statement for statements in schema.MIGRATIONS.values() for statement in statements):
+        with suppress(sqlite3.DatabaseError):  # most files have it already: their version may be what is lost
+            connection.execute(statement)
     return connection
 
 
@@ -187,7 +190,7 @@ def _drafts(events: Sequence[Event], trials: Mapping[int, Trial]) -> tuple[list[
     kept: list[Event] = []
     folded: dict[int, Trial] = {}
     for event in events:
-        if event.kind is Kind.AMENDED:
+        if event.trial is None and event.kind in (Kind.AMENDED, Kind.ANNOTATED):
             kept.append(event)
         elif event.trial is not None:
             with suppress(StateError, AssertionError, *_DECODING):
@@ -207,17 +210,20 @@ def _drafts(events: Sequence[Event], trials: Mapping[int, Trial]) -> tuple[list[
 def _life(trial: Trial) -> Iterator[Draft]:
     """Give drafts that lead to *trial* as it is, as if there had been one attempt."""
     number, at = trial.number, trial.asked_at
-    yield Draft(Kind.CLAIMED, number, {"owner": trial.owner}, time=at)
+    asked = next((kind for kind, giver in GIVERS.items() if giver == trial.given), Kind.ASKED)
+    if asked is Kind.ASKED:
+        yield Draft(Kind.CLAIMED, number, {"owner": trial.owner}, time=at)
     if trial.config is None:
         return
-    names = ("config", "why", "budget", "group", "replicate", "parent", "from_step", "member")
-    yield Draft(Kind.ASKED, number, {name: getattr(trial, name) for name in names}, time=at)
+    yield Draft(asked, number, {name: getattr(trial, name) for name in ASKED_FIELDS}, time=at)
     if trial.attempt:
         started = {"token": trial.token or "recovered", "owner": trial.owner}
         yield Draft(Kind.STARTED, number, started, time=trial.started_at)
-        if trial.curve:
-            yield Draft(Kind.REPORTED, number, {"rows": list(trial.curve)}, time=trial.started_at)
+    if trial.curve:
+        yield Draft(Kind.REPORTED, number, {"rows": list(trial.curve)}, time=trial.started_at)
+    if trial.attributes or trial.note:
+        yield Draft(Kind.ANNOTATED, number, {"attributes": trial.attributes, "note": trial.note}, time=at)
     kind = _ENDINGS.get(trial.state)
-    if kind is not None and (trial.attempt or kind is Kind.CANCELLED):
+    if kind is not None and (trial.attempt or kind is Kind.CANCELLED or asked is Kind.ADDED):
         said = {"values": trial.values, "cause": trial.cause, "message": trial.message, "exit_code": trial.exit_code}
         yield Draft(kind, number, said, time=trial.ended_at)

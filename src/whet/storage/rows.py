@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whet.core import jsontext
+from whet.core.columns import Finished
 from whet.core.events import Event, Kind
-from whet.core.history import Finished
 from whet.core.problem import Problem
 from whet.core.trial import Cause, Curve, State, Trial
 from whet.storage.batch import Batch, Progress, value_to_rank
@@ -24,6 +24,8 @@ _REST: dict[str, Any] = {
     "from_step": None,
     "member": None,
     "why": {},
+    "attributes": {},
+    "note": "",
 }
 _NO_CURVE = Curve()
 
@@ -34,7 +36,8 @@ def trial_of(row: Sequence[Any]) -> Trial:
     Raises:
         ValueError: the row is not what whet wrote.
     """
-    number, state, group, attempt, owner, config, budget, values, cause, asked, started, ended, rest, *reports = row
+    number, state, group, attempt, owner, config, budget, values, cause, given, *more = row
+    asked, started, ended, rest, *reports = more
     return Trial(
         number=number,
         state=State(state),
@@ -45,6 +48,7 @@ def trial_of(row: Sequence[Any]) -> Trial:
         budget=_loads(budget),
         values=jsontext.loads(values),
         cause=None if cause is None else Cause(cause),
+        given=given,
         asked_at=asked,
         started_at=started,
         ended_at=ended,
@@ -71,6 +75,7 @@ def _trial_row(study: int, after: Trial, ended_seq: int | None, problem: Problem
         "budget": _dumps(after.budget),
         "values": jsontext.dumps(after.values) if after.values else "{}",
         "cause": after.cause and after.cause.value,
+        "given": after.given,
         "asked_at": after.asked_at,
         "started_at": after.started_at,
         "ended_at": after.ended_at,
@@ -97,7 +102,7 @@ def finished_of(row: Sequence[Any], metrics: Sequence[str], curves: Mapping[int,
     Raises:
         ValueError: the row is not what whet wrote.
     """
-    _, number, state, group, config, values, budget, cause = row
+    _, number, state, group, config, values, budget, cause, given = row
     seen = jsontext.loads(values)
     return Finished(
         number,
@@ -108,6 +113,7 @@ def finished_of(row: Sequence[Any], metrics: Sequence[str], curves: Mapping[int,
         _loads(budget),
         None if cause is None else Cause(cause),
         curves.get(number, _NO_CURVE),
+        given,
     )
 
 

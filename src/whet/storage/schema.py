@@ -15,7 +15,9 @@ from sqlalchemy import (
 )
 
 APPLICATION_ID = 0x77686574  # "whet"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# What brings a file of each older version to the next one.
+MIGRATIONS = {1: ("ALTER TABLE trial ADD COLUMN given TEXT",)}
 
 metadata = MetaData()
 
@@ -66,6 +68,7 @@ trial = Table(
     Column("rest", Text, nullable=False),  # JSON: the remaining fields of a Trial where they differ from the default
     Column("value", Double),  # the first objective's, if the trial may be the best
     Column("ended_seq", Integer),  # the event that ended it; NULL while it is unfinished
+    Column("given", Text),  # how a person gave the config; NULL: the sampler chose it. Since version 2
 )
 
 # One row for each trial with reports, apart from `trial` so that listing trials does not read past them.

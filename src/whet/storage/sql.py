@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from whet.core import jsontext
 from whet.core.events import Draft, Event, Kind
-from whet.core.history import History
+from whet.core.history import History, amended
 from whet.core.problem import Problem
 from whet.core.protocols import Appended, StudyRecord, Summary
 from whet.core.trial import Curve, Trial
@@ -91,11 +91,11 @@ class SqlStore:
             self._file.forget(study)
 
     @contextmanager
-    def hold(self, study: int) -> Iterator[None]:
+    def hold(self, study: int, *, shared: bool = False) -> Iterator[None]:
         """See `Store.hold`."""
         with self._file.reading() as cursor:
             name = self._one(cursor, SQL.study_name, study)[0]
-        with self._file.hold(study) as is_ours:
+        with self._file.hold(study, shared=shared) as is_ours:
             if not is_ours:
                 holder = self._file.holder(study) or "another process"
                 raise StudyBusy(f"study {name!r} is being run by {holder}; wait for it to end, or stop it")
@@ -109,6 +109,8 @@ class SqlStore:
         *,
         after: int | None = None,
         reserve: int = 0,
+        below: int | None = None,
+        fresh: Callable[[int], Sequence[Draft]] | None = None,
         owner: str = "",
         durable: bool = True,
     ) -> Appended:
@@ -132,19 +134,20 @@ class SqlStore:
                 return self._trial(cursor, study, number)
 
             batch = Batch(progress, find)
-            for draft in drafts:
-                batch.add(draft)
-            numbers = self._reserve(cursor, study, batch, reserve, owner) if reserve else []
+            batch.add_all(drafts, fresh)
+            numbers = self._reserve(cursor, study, batch, reserve, owner, below) if reserve else []
             self._write(cursor, study, batch)
-        unfinished |= batch.after
-        for number in batch.ended:
-            del unfinished[number]
+        for number, trial in batch.after.items():
+            if trial.state.is_final:
+                unfinished.pop(number, None)
+            else:
+                unfinished[number] = trial
         self._known[study] = (progress.seq, unfinished)
         return Appended([*foreign, *batch.events], batch.refused, numbers)
 
-    def _reserve(self, cursor: Cursor, study: int, batch: Batch, n: int, owner: str) -> list[int]:
+    def _reserve(self, cursor: Cursor, study: int, batch: Batch, n: int, owner: str, below: int | None) -> list[int]:
         found = cursor.execute(SQL.free, {"study_id": study, "limit": n + len(batch.after)})
-        return batch.reserve(n, [number for (number,) in found], owner)
+        return batch.reserve(n, [number for (number,) in found], owner, below)
 
     def _write(self, cursor: Cursor, study: int, batch: Batch) -> None:
         if not batch.events:
@@ -157,7 +160,9 @@ class SqlStore:
         cursor.executemany(SQL.put_curve, rows.curve_rows(study, batch))
         cursor.execute(SQL.set_progress, {"study_id": study, **rows.progress_row(batch.progress)})
         if batch.amendments:
-            settings = {**self._settings(cursor, study), **batch.amendments}
+            settings: Mapping[str, Any] = self._settings(cursor, study)
+            for event in batch.amendments:
+                settings = amended(settings, event)
             cursor.execute(SQL.set_settings, {"study_id": study, "new_settings": jsontext.dumps(settings)})
 
     def events(self, study: int, after: int = 0, limit: int | None = None) -> list[Event]:

@@ -6,12 +6,12 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table, func
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.elements import ClauseElement
@@ -34,13 +34,17 @@ def _compiled(statement: ClauseElement) -> str:
     return str(statement.compile(dialect=_DIALECT))
 
 
-def _upsert(table: Table) -> ClauseElement:
-    """Return the statement that writes rows of *table*, over those with the same key."""
+def _upsert(table: Table, *lasting: Column[Any]) -> ClauseElement:
+    """Return the statement that writes rows of *table*, over those with the same key, and keeps what is *lasting*."""
     statement = sqlite.insert(table)
     key = list(table.primary_key)
     return statement.on_conflict_do_update(
         index_elements=key,
-        set_={column.name: statement.excluded[column.name] for column in table.columns if column not in key},
+        set_={
+            column.name: func.coalesce(column, new) if column in lasting else new
+            for column, new in zip(table.columns, statement.excluded, strict=True)
+            if column not in key
+        },
     )
 
 
@@ -112,11 +116,11 @@ class SqliteFile:
                     yield cursor
 
     @contextmanager
-    def hold(self, study: int) -> Iterator[bool]:
-        """Be the one process that runs *study*, if no other one is: the value tells."""
+    def hold(self, study: int, *, shared: bool) -> Iterator[bool]:
+        """Be the one process that runs *study*, or one of several that share it, if that can be: the value tells."""
         with self.translated():
             self._refuse_if_read_only()
-            fd = hold(self._hold_path(study))
+            fd = hold(self._hold_path(study), shared=shared)
         try:
             yield fd is not None
         finally:
@@ -189,6 +193,38 @@ class SqliteFile:
         if not self.read_only and self._pragma("journal_mode") != "wal":
             with self._write_lock.held():
                 self._pragma("journal_mode=WAL")
+        if version < schema.SCHEMA_VERSION:
+            self._migrate()
+
+    def _migrate(self) -> None:
+        """Bring a file of an older format up to date, after a copy of it as it is."""
+        if self.read_only:
+            raise StoreFull(
+                f"{self.path} is of an older format, and cannot be brought up to date as it cannot be written to: "
+                "copy it to where it can"
+            )
+        with self._write_lock.held():
+            version = int(self._pragma("user_version"))
+            if version >= schema.SCHEMA_VERSION:
+                return  # another process was faster
+            self._back_up(beside(self.path, f".format-{version}"))
+            with self._transaction("BEGIN IMMEDIATE") as cursor:
+                for older in range(version, schema.SCHEMA_VERSION):
+                    for statement in schema.MIGRATIONS[older]:
+                        cursor.execute(statement)
+                self._pragma(f"user_version={schema.SCHEMA_VERSION}")
+
+    def _back_up(self, to: Path) -> None:
+        """Copy the database, with what is in its log, to the file *to*, which is whole or not there at all."""
+        part = beside(to, ".part")
+        for suffix in ("", "-journal", "-wal", "-shm"):  # of one who was killed here: SQLite would apply them to ours
+            beside(part, suffix).unlink(missing_ok=True)
+        try:
+            with closing(sqlite3.connect(part)) as copy:
+                self._open_connection().backup(copy)
+            part.replace(to)
+        finally:
+            part.unlink(missing_ok=True)
 
     def _create(self) -> None:
         # In the rollback journal, not yet in WAL mode: so the file is complete, or empty, at every moment.

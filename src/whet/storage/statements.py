@@ -25,10 +25,11 @@ class Statements:
 
     Args:
         compiled: turns a statement into text for the database at hand.
-        upsert: makes the statement that writes rows of a table over those with the same key.
+        upsert: makes the statement that writes rows of a table over those with the same key; what the columns that
+            it is given hold once, they keep.
     """
 
-    def __init__(self, compiled: Callable[[ClauseElement], str], upsert: Callable[[Any], ClauseElement]) -> None:
+    def __init__(self, compiled: Callable[[ClauseElement], str], upsert: Callable[..., ClauseElement]) -> None:
         of_study = study.c.id == _STUDY
         # studies
         listed = select(study.c.id, study.c.name, study.c.created_at, study.c.settings).order_by(study.c.id)
@@ -46,7 +47,7 @@ class Statements:
         self.events = compiled(_limited(_events().where(event.c.seq > bindparam("after"))))
         # trials
         self.add_trial = compiled(insert(trial))
-        self.put_trial = compiled(upsert(trial))
+        self.put_trial = compiled(upsert(trial, trial.c.ended_seq))
         self.put_curve = compiled(upsert(curve))
         self.trial = compiled(_trials().where(trial.c.number == bindparam("number")))
         self.unfinished = compiled(_trials().where(trial.c.ended_seq.is_(None)))
@@ -83,7 +84,7 @@ def _events() -> Select[Any]:
 
 def _trials() -> Select[Any]:
     t = trial.c
-    columns = (t.number, t.state, t.group, t.attempt, t.owner, t.config, t.budget, t["values"], t.cause)
+    columns = (t.number, t.state, t.group, t.attempt, t.owner, t.config, t.budget, t["values"], t.cause, t.given)
     times = (t.asked_at, t.started_at, t.ended_at)
     with_curve = trial.outerjoin(curve, and_(curve.c.study == t.study, curve.c.number == t.number))
     query = select(*columns, *times, t.rest, curve.c.width, curve.c.packed)
@@ -92,7 +93,7 @@ def _trials() -> Select[Any]:
 
 def _finished() -> Select[Any]:
     t = trial.c
-    columns = (t.ended_seq, t.number, t.state, t.group, t.config, t["values"], t.budget, t.cause)
+    columns = (t.ended_seq, t.number, t.state, t.group, t.config, t["values"], t.budget, t.cause, t.given)
     return select(*columns).where(t.study == _STUDY, t.ended_seq.is_not(None))
 
 

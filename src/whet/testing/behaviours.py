@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from whet.executors.live import LiveTrial
 from whet.reporting import report as report_as_script
 
 
-def behave(config: Mapping[str, Any], report: Callable[[float, Mapping[str, float]], None]) -> dict[str, float]:
+def behave(config: Mapping[str, Any], report: Callable[[float, Mapping[str, float]], object]) -> dict[str, float]:
     """Do what *config* says, in this order; every key is optional.
 
     * ``pid_file``: write the process id to that file
@@ -39,6 +40,15 @@ def behave(config: Mapping[str, Any], report: Callable[[float, Mapping[str, floa
     if "fail" in config:
         raise RuntimeError(config["fail"])
     return dict(config.get("metrics", {}))
+
+
+def behave_as_function(trial: LiveTrial) -> dict[str, float]:
+    """Do what the config says, and report by `LiveTrial.report`.
+
+    With ``deaf`` in the config, what is decided on a report is not listened to.
+    """
+    is_deaf = bool(trial.config.get("deaf"))
+    return behave(trial.config, lambda step, metrics: trial.report(metrics, step, raises=not is_deaf))
 
 
 def main() -> None:

@@ -5,10 +5,11 @@
     class TestMyExecutor(ExecutorContract, ConcurrencyContract):
         @pytest.fixture
         def make_executor(self, tmp_path):
-            return lambda slots: MyExecutor(lambda launch, report: behave(launch.config, report), slots=slots)
+            return lambda slots: MyExecutor(bind(behave_as_function, has_fidelity=False), slots=slots)
 
-The executor runs `whet.testing.behaviours.behave` for the config of each launch: as a function, or as the program
-``python -m whet.testing.behaviours JSON``. An executor that streams chosen metrics only streams ``loss`` and ``acc``.
+The executor runs `whet.testing.behaviours.behave` for the config of each launch: as the function
+``behave_as_function``, or as the program ``python -m whet.testing.behaviours JSON``. An executor that streams chosen
+metrics only streams ``loss`` and ``acc``.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from typing import Any, Literal
 
 import pytest
 
-from whet.core.protocols import Ended, Executor, Happening, Launch, Reported
+from whet.core.protocols import Decision, Ended, Executor, Happening, Launch, Reported
 from whet.errors import ExecutorError
 
 MakeExecutor = Callable[[int], Executor]
 _PATIENCE_S = 60.0
 
 
-def launch_of(config: dict[str, Any], number: int = 0, attempt: int = 1) -> Launch:
-    """Return a launch with a token of its own."""
-    return Launch("suite", number, attempt, uuid.uuid4().hex, config, seed=0)
+def launch_of(config: dict[str, Any], number: int = 0, attempt: int = 1, **more: Any) -> Launch:
+    """Return a launch with a token of its own; *more* are further fields of it."""
+    return Launch("suite", number, attempt, uuid.uuid4().hex, config, **{"seed": 0, **more})
 
 
 def poll_until(executor: Executor, is_enough: Callable[[Sequence[Happening]], bool]) -> list[Happening]:
@@ -162,6 +163,72 @@ class ConcurrencyContract:
             for number in range(3):
                 executor.start(launch_of({"meet": [str(tmp_path), 3]}, number))
             assert [end.cause for end in ends_of(executor, 3)] == [None, None, None]
+
+
+class DecisionContract:
+    """Inherit as well where attempts are functions, which can wait for what is decided on their reports."""
+
+    ROWS = ((1.0, {"loss": 0.5}), (2.0, {"loss": 0.4}), (3.0, {"loss": 0.3}))
+
+    def test_a_waiting_attempt_hears_what_is_decided_on_each_report(self, make_executor: MakeExecutor) -> None:
+        """One report is there at a time; the next one comes once the one before was decided on."""
+        with closing(make_executor(1)) as executor:
+            happened = driven(executor, {"rows": self.ROWS}, lambda report: Decision.CONTINUE)
+        *reports, end = happened
+        assert [h.rows for h in reports if isinstance(h, Reported)] == [[row] for row in self.ROWS]
+        assert isinstance(end, Ended)
+        assert (end.cause, dict(end.metrics)) == (None, {"loss": 0.3})
+
+    @pytest.mark.parametrize("decision", [Decision.STOP, Decision.PAUSE])
+    def test_one_that_is_not_to_go_on_ends(self, make_executor: MakeExecutor, decision: Decision) -> None:
+        """The report raises `TrialStopped`; what was reported counts."""
+        with closing(make_executor(1)) as executor:
+            happened = driven(
+                executor,
+                {"rows": self.ROWS, "sleep_s": 60.0},
+                lambda report: decision if report.rows[-1][0] >= 2 else Decision.CONTINUE,
+            )
+        end = happened[-1]
+        assert isinstance(end, Ended)
+        assert (end.cause, end.message, dict(end.metrics)) == ("stopped", "", {"loss": 0.4})
+        assert sum(isinstance(h, Reported) for h in happened) == 2
+
+    def test_one_that_does_not_listen_is_told_the_same_again(self, make_executor: MakeExecutor) -> None:
+        """After a stop, reports do not wait any more, whatever is said about them."""
+        decisions = iter([Decision.STOP])
+        with closing(make_executor(1)) as executor:
+            config = {"rows": self.ROWS, "deaf": True, "metrics": {"n": 1.0}}
+            happened = driven(executor, config, lambda report: next(decisions, Decision.CONTINUE))
+        end = happened[-1]
+        assert isinstance(end, Ended)
+        assert (end.cause, dict(end.metrics)) == (None, {"loss": 0.3, "n": 1.0})
+
+    def test_one_that_does_not_wait_is_not_held_up(self, make_executor: MakeExecutor) -> None:
+        """Nobody needs to decide."""
+        with closing(make_executor(1)) as executor:
+            executor.start(launch_of({"rows": self.ROWS}))
+            (end,) = ends_of(executor)
+            executor.decided("unknown", Decision.STOP)
+            executor.decided(end.token, Decision.STOP)
+        assert (end.cause, dict(end.metrics)) == (None, {"loss": 0.3})
+
+
+def driven(executor: Executor, config: dict[str, Any], decide: Callable[[Reported], Decision]) -> list[Happening]:
+    """Run an attempt whose reports wait for what *decide* says; return all that has happened."""
+    happened: list[Happening] = []
+
+    def attend() -> None:
+        for happening in executor.poll(0.1):
+            happened.append(happening)
+            if isinstance(happening, Reported):
+                executor.decided(happening.token, decide(happening))
+
+    executor.start(launch_of(config, waits=True), attend)
+    deadline = time.monotonic() + _PATIENCE_S
+    while not any(isinstance(h, Ended) for h in happened):
+        assert time.monotonic() < deadline, f"the attempt has not ended within {_PATIENCE_S} s: {happened}"
+        attend()
+    return happened
 
 
 def _endless(tmp_path: Path) -> tuple[Launch, Path]:

@@ -95,6 +95,11 @@ def told(history: History, results: Iterable[tuple[int, Suggestion, float]]) -> 
     return history.extended(events)
 
 
+def given(history: History, number: int, config: Mapping[str, Any]) -> History:
+    """Return the history after a person gave *config* the *number*."""
+    return history.extended([Event(history.seq + 1, Kind.ENQUEUED, number, 0, 0.0, {"config": dict(config)})])
+
+
 def exhausted(sampler: Sampler, history: History, batch: int = 1) -> list[Mapping[str, Any]]:
     """Return every config until the sampler has no more, asked *batch* numbers at a time."""
     configs: list[Mapping[str, Any]] = []
@@ -259,6 +264,49 @@ class SamplerContract:
         if self.walks_finite_spaces and self.jumps:
             with pytest.raises(SearchExhausted):
                 ask(sampler, history, [10**12])
+
+    # ---- configs that people gave
+    @pytest.mark.parametrize("name", [*FINITE])
+    @pytest.mark.parametrize("seed", range(4))
+    def test_given_configs_take_no_place_of_a_finite_space(self, name: str, seed: int) -> None:
+        """Each config of the space comes, those that were given once only; a fresh sampler answers as the live one."""
+        if not self.walks_finite_spaces or self.heeds_history:
+            return
+        space, rng = FINITE[name](), np.random.default_rng(seed)
+        history, live = history_of(space, seed), self.make()
+        members, run = self._members(space), list[str]()
+        for number in range(3 * len(members)):
+            if rng.random() < 0.3:
+                config = jsontext.loads(sorted(members)[rng.integers(len(members))])
+                history = given(history, number, config)
+                continue
+            try:
+                suggestion = ask(live, history, [number])[0]
+            except SearchExhausted:
+                with pytest.raises(SearchExhausted):
+                    ask(self.make(), history, [number])
+                continue
+            assert ask(self.make(), history, [number]) == [suggestion]
+            text = jsontext.dumps(dict(sorted(suggestion.config.items())))
+            earlier = {jsontext.dumps(dict(sorted(c.parsed().items()))) for c in history.given.configs}
+            assert text not in earlier, f"number {number} was given before"
+            run.append(text)
+            history = told(history, [(number, suggestion, rng.random())])
+        assert len(set(run)) == len(run)
+        everything = {*run, *(jsontext.dumps(dict(sorted(c.parsed().items()))) for c in history.given.configs)}
+        with pytest.raises(SearchExhausted):
+            ask(live, history, [3 * len(members) + 1])
+        assert everything == members
+
+    def test_given_configs_change_nothing_in_an_endless_space(self) -> None:
+        if self.heeds_history or (space := self._space()).is_finite:
+            return
+        history = history_of(space, seed=2)
+        expected = self._sequence(self.make(), history, 12)
+        for number in (3, 7):
+            history = given(history, number, expected[0])
+        numbers = [number for number in range(12) if number not in (3, 7)]
+        assert [s.config for s in ask(self.make(), history, numbers)] == [expected[number] for number in numbers]
 
     # ---- for the tests above
     def _space(self) -> Space:

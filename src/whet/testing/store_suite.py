@@ -26,11 +26,12 @@ from whet.core.protocols import Store
 from whet.core.trial import Cause, State
 from whet.errors import StudyBusy, StudyExists, StudyNotFound, UsageError
 from whet.storage.doctor import differences
+from whet.testing.store_given_suite import GivenContract
 from whet.testing.store_log_suite import LogContract
 from whet.testing.store_writer import STRANGE_NAMES, STRANGE_VALUES, Connect, Writer, fold, settings_of, started
 
 
-class StoreContract(LogContract):
+class StoreContract(LogContract, GivenContract):
     """Inherit, and define the fixture ``connect``: opens the place under test once more at each call."""
 
     @pytest.fixture

@@ -68,11 +68,9 @@ class Writer:
         self.history = store.load(study)
         self.refused: list[Draft] = []
 
-    def write(self, *drafts: Draft, reserve: int = 0, durable: bool = True) -> list[int]:
-        """Append *drafts* and return the numbers reserved."""
-        done = self.store.append(
-            self.study, drafts, after=self.history.seq, reserve=reserve, owner=self.owner, durable=durable
-        )
+    def write(self, *drafts: Draft, **how: Any) -> list[int]:
+        """Append *drafts* and return the numbers reserved; *how* is what else `Store.append` takes."""
+        done = self.store.append(self.study, drafts, after=self.history.seq, owner=self.owner, **how)
         self.history = self.history.extended(done.events)
         self.refused += done.refused
         return done.numbers

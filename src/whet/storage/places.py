@@ -24,7 +24,7 @@ def store_folder(store_url: str, base: Path | None = None) -> Path:
     ``.whet`` in *base*, the directory in which the study was started.
     """
     base = Path.cwd() if base is None else base
-    database = _database_file(store_url)
+    database = database_file(store_url)
     if database is None:
         return base / _DEFAULT_FOLDER
     database = base / database
@@ -34,7 +34,7 @@ def store_folder(store_url: str, base: Path | None = None) -> Path:
 
 def study_dir(store_url: str, name: str, base: Path | None = None) -> Path:
     """Return the directory of study *name*, in which trial 7 has the directory ``7``; see `store_folder`."""
-    database = _database_file(store_url)
+    database = database_file(store_url)
     return store_folder(store_url, base) / encoded_name(name, reserved="" if database is None else database.name)
 
 
@@ -57,7 +57,7 @@ def encoded_name(name: str, reserved: str = "") -> str:
     return f"{plain[:_LONGEST]}~{digest}"
 
 
-def _database_file(store_url: str) -> Path | None:
+def database_file(store_url: str) -> Path | None:
     """Return the path of the database, or ``None`` if it is no file."""
     sqlite = _SQLITE.match(store_url)
     path = store_url[sqlite.end() :] if sqlite else store_url

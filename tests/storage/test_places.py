@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whet.cli.places import encoded_name, store_folder, study_dir
+from whet.storage.places import encoded_name, store_folder, study_dir
 
 _TEXT = st.text(st.characters(exclude_categories=()), max_size=200)  # lone surrogates included
 

@@ -66,6 +66,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def fraction(n: int, n_total: int | None) -> str:
+    """Return ``12/50``, or ``12`` where the end is not known."""
+    return f"{n:,}" if n_total is None else f"{n:,}/{n_total:,}"
+
+
 def counted(n: int, word: str) -> str:
     """Return ``1 trial``, ``12 trials``."""
     return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"

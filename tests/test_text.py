@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whet.cli.text import counted, duration, number, one_line, printable, shell_line
+from whet.text import counted, duration, number, one_line, printable, shell_line
 
 _ARGUMENTS = st.lists(
     st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1, max_size=5

@@ -1,4 +1,4 @@
-"""A trial in words and as JSON, the same in every command."""
+"""Trials and studies in words, and trials as JSON, the same wherever they are shown."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from whet.cli.text import counted, duration, number, one_line
 from whet.core.history import History
-from whet.core.problem import Problem
+from whet.core.problem import BARE, Problem
 from whet.core.trial import Cause, State, Trial
+from whet.text import counted, duration, number, one_line
 
+_MOST_WITH_REPEATS = 5_000  # trials up to which the best mean of repeats is looked for at each refresh
 _MOST_METRICS = 4  # on a line, where no objective says which of them matter
 _CAUSES: Mapping[Cause, str] = {
     Cause.ERROR: "error",
@@ -81,6 +82,35 @@ def counts_text(history: History) -> str:
     counts = {state: n for state, n in history.counts().items() if n}
     parts = ", ".join(f"{n:,} {state.value}" for state, n in counts.items())
     return f"{counted(sum(counts.values()), 'trial')}{': ' if parts else ''}{parts}"
+
+
+def leader_text(history: History, leader: tuple[int, float]) -> str:
+    """Return the best value, its metric unless that is a bare number, and the trial: ``acc=0.93 (trial 7)``."""
+    name = history.problem.objectives[0].name
+    metric = "" if name == BARE else f"{one_line(name, 60)}="
+    mean = "mean " if history.repeats > 1 else ""
+    return f"{mean}{metric}{number(leader[1])} (trial {leader[0]})"
+
+
+def quick_leader(history: History) -> tuple[int, float] | None:
+    """Return `History.leader`, or ``None`` where finding it takes too long to do it again and again."""
+    if history.repeats > 1 and history.n_finished > _MOST_WITH_REPEATS:
+        return None
+    return history.leader()
+
+
+def why_no_best(history: History) -> str:
+    """Return why there is no best trial to name, in a few words."""
+    problem = history.problem
+    if not problem.objectives:
+        return "no objective, so no best trial"
+    if len(problem.objectives) > 1:
+        return f"{len(problem.objectives)} objectives, so no single best trial"
+    if not history.counts()[State.COMPLETED]:
+        return "no completed trial yet"
+    if problem.constraints and not history.means():
+        return "no completed trial meets the constraints"
+    return "no config whose repeats have all ended"
 
 
 def trial_record(trial: Trial) -> dict[str, Any]:

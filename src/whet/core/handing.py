@@ -1,0 +1,91 @@
+"""Handing out trials: what a study does when it is asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from whet.core.asking import ask_drafts, release_drafts, start_draft, waiting_numbers
+from whet.core.events import Draft, Kind
+from whet.core.ledger import Ledger
+from whet.core.lookahead import askable
+from whet.core.owner import is_gone
+from whet.core.protocols import New, Resume, Sampler, Scheduler
+from whet.core.trial import Trial
+from whet.errors import NotReady, SearchExhausted, StateError
+
+
+def hand_out(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int) -> list[Trial]:
+    """Start up to *n* trials, at least one, and return them: those that wait, then new ones.
+
+    Raises:
+        SearchExhausted: there is nothing left to ask.
+        NotReady: nothing can be asked until a running trial ends.
+    """
+    ledger.catch_up()
+    numbers: list[int] = []
+    is_exhausted = False
+    while not numbers and not is_exhausted:
+        drafts = _write(ledger, _drafts(ledger, sampler, scheduler, n))
+        numbers = [d.trial for d in drafts if d.kind is Kind.STARTED and d.trial is not None]
+        is_exhausted = any(d.kind is Kind.RELEASED for d in drafts)
+    if not numbers:
+        raise SearchExhausted
+    return [ledger.history.unfinished[number] for number in numbers]
+
+
+def _drafts(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int) -> list[Draft]:
+    """Return drafts that start up to *n* trials."""
+    numbers = waiting_numbers(ledger.history)[:n]
+    drafts: list[Draft] = []
+    if len(numbers) < n:
+        drafts = _ask(ledger, sampler, scheduler, n - len(numbers))
+        if not drafts and not numbers:
+            raise NotReady
+        numbers += [d.trial for d in drafts if d.trial is not None and d.kind is not Kind.RELEASED]
+    return drafts + [start_draft(number, now=time.time) for number in numbers]
+
+
+def _ask(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int) -> list[Draft]:
+    """Reserve numbers for what the scheduler assigns; return drafts that give each a config, or release it."""
+    assigned = scheduler.assign(ledger.history, n)
+    new = [a for a in assigned if isinstance(a, New)]
+    drafts = [Draft(Kind.RESUMED, a.number, {"budget": a.budget}) for a in assigned if isinstance(a, Resume)]
+    if new:
+        left = release_drafts(ledger.history, is_gone, now=time.time)
+        numbers = ledger.commit(left, reserve=len(new), durable=False).numbers
+        try:
+            drafts += _ask_for(ledger, sampler, numbers, new)
+        except BaseException:
+            _write(ledger, [Draft(Kind.RELEASED, number) for number in numbers])
+            raise
+    return drafts
+
+
+def _ask_for(ledger: Ledger, sampler: Sampler, numbers: Sequence[int], new: Sequence[New]) -> list[Draft]:
+    """Return drafts that ask for *numbers*, as far as that can be now; the others are given back."""
+    known = ledger.history
+    drafts: list[Draft] = []
+    left = list(numbers)
+    while left and (possible := askable(known, left)):
+        asked = ask_drafts(known, sampler, possible, new[len(drafts) :], now=time.time)
+        known = ledger.preview(asked, known)
+        drafts += asked
+        left = left[len(asked) :]
+    if left:
+        _write(ledger, [Draft(Kind.RELEASED, number) for number in left])
+    return drafts
+
+
+def _write(ledger: Ledger, drafts: list[Draft]) -> list[Draft]:
+    """Write *drafts* and return them, without those that other processes have made impossible meanwhile."""
+    while True:
+        try:
+            ledger.commit(drafts, durable=False)
+            return drafts
+        except StateError:
+            news = ledger.catch_up()
+            possible = ledger.possible(drafts)
+            if not news and len(possible) == len(drafts):
+                raise
+            drafts = possible
