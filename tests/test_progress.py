@@ -32,6 +32,12 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]")
 ALL_STYLES: list[Style] = ["bar", "notebook", "lines", "none"]
 
 
+@pytest.fixture(autouse=True)
+def _logger_as_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what other tools do that set up logging in this process: they switch off every logger there is."""
+    monkeypatch.setattr(logging.getLogger("whet"), "disabled", False)
+
+
 def _study(**options: Any) -> Study:
     return Study({"a": (0, 99), "b": ["x", "y"]}, **{"sampler": "random", "seed": 1, **options})
 

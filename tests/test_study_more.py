@@ -179,15 +179,15 @@ def test_threads_ask_and_tell_while_a_run_goes_on() -> None:
             errors.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
     ended: list[int] = []
-    searched.run(
-        lambda config: float(config["n"]),
-        executor="inline",
-        progress=False,
-        on_trial_end=lambda study, trial: ended.append(trial.number),
-    )
+
+    def note(study: Study, trial: Any) -> None:
+        if not ended:
+            for thread in threads:
+                thread.start()
+        ended.append(trial.number)
+
+    searched.run(lambda config: float(config["n"]), executor="inline", progress=False, on_trial_end=note)
     for thread in threads:
         thread.join(60)
     assert not errors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,14 +59,16 @@ def reason_to_end(limits: Limits, history: History, elapsed_s: float, before: Hi
         return "timeout"
     if limits.target is not None and history.reaches(limits.target):
         return "target"
-    if history.n_finished > before.n_finished and _has_failed_too_often(limits, history.counts(), before.counts()):
+    if history.n_finished > before.n_finished and _has_failed_too_often(limits, history, before):
         return "failures"
     return None
 
 
-def _has_failed_too_often(limits: Limits, counts: Mapping[State, int], before: Mapping[State, int]) -> bool:
-    n_new = counts[State.FAILED] - before[State.FAILED]
+def _has_failed_too_often(limits: Limits, history: History, before: History) -> bool:
+    n_failed = history.n_ended(State.FAILED)
+    n_new = n_failed - before.n_ended(State.FAILED)
     if limits.max_failures is not None:
-        return n_new > 0 and counts[State.FAILED] >= limits.max_failures
-    has_worked = any(counts[state] > before[state] for state in (State.COMPLETED, State.STOPPED))
-    return not has_worked and n_new >= _FAILURES_AT_THE_START
+        return n_new > 0 and n_failed >= limits.max_failures
+    if n_new < _FAILURES_AT_THE_START:
+        return False
+    return history.n_ended(State.COMPLETED, State.STOPPED) == before.n_ended(State.COMPLETED, State.STOPPED)

@@ -299,7 +299,7 @@ class Study:
         return self
 
     def stop(self) -> bool:
-        """Ask every run of the study to end, wherever it is; tell whether there is one. Its trials wait to be resumed."""
+        """Ask every run of the study to end, wherever it is; tell whether there is one. Its trials can be resumed."""
         return stop_runs(self.ledger)
 
     # ---- what is known
@@ -352,7 +352,7 @@ class Study:
         return self.best.values[self.ledger.history.problem.objectives[0].name]
 
     def to_frame(self) -> Any:
-        """Return the trials as a ``pandas.DataFrame`` (without pandas a dict of columns); see `whet.frames.frame_of`."""
+        """Return the trials as a ``pandas.DataFrame``, without pandas as a dict of columns; see `whet.frames`."""
         from whet.frames import frame_of
 
         return frame_of(self.trials, self.ledger.history.problem)

@@ -92,7 +92,7 @@ def test_a_released_number_is_claimed_again() -> None:
     assert advance(free, event(Kind.CLAIMED, owner="you")).owner == "you"
 
 
-@pytest.mark.parametrize("state", FINAL)
+@pytest.mark.parametrize("state", sorted(FINAL))
 def test_a_trial_that_has_ended_can_be_annotated_and_no_more(state: State) -> None:
     assert TRANSITIONS[state] == {Kind.ANNOTATED: state}
 

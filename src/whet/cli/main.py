@@ -139,6 +139,8 @@ def called(args: list[str]) -> int:
         where = f": {error.filename}" if error.filename is not None else ""
         return _complain(f"{error.strerror or error}{where}", 1)
     except Exception as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # Python 3.11 wraps what comes while a class is made
+            return _complain("interrupted", 130)
         if os.environ.get(_TRACEBACK):
             raise
         what = f"{type(error).__name__}: {error}".partition("\n")[0]

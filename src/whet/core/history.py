@@ -241,9 +241,15 @@ class History:
 
     def counts(self) -> dict[State, int]:
         """Return how many trials are in each state; reserved numbers without a config are left out."""
-        counts = Counter(self._n_ended)
-        counts.update(trial.state for trial in self.unfinished.values() if not trial.is_reserved)
-        return {state: counts[state] for state in _STATES}
+        counts = dict.fromkeys(_STATES, 0) | dict(self._n_ended)
+        for trial in self.unfinished.values():
+            if not trial.is_reserved:
+                counts[trial.state] += 1
+        return counts
+
+    def n_ended(self, *states: State) -> int:
+        """Return how many trials are in one of these final *states*."""
+        return sum(self._n_ended.get(state, 0) for state in states)
 
     @property
     def n_asked(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from whet.errors import UsageError
@@ -118,6 +118,9 @@ class Fidelity:
 class Problem:
     """A space and what is wanted in it.
 
+    Attributes:
+        metrics: names of the metrics whose reports are kept: objectives, then constraints not among them.
+
     Raises:
         UsageError: two objectives or constraints share a name.
     """
@@ -126,6 +129,7 @@ class Problem:
     objectives: tuple[Objective, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     fidelity: Fidelity | None = None
+    metrics: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse the same metric as an objective twice."""
@@ -133,13 +137,8 @@ class Problem:
         doubled = {name for name in names if names.count(name) > 1}
         if doubled:
             raise UsageError(f"the objective {min(doubled)!r} is given twice")
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of the metrics whose reports are kept: objectives, then constraints not among them."""
-        names = [objective.name for objective in self.objectives]
         names += [constraint.name for constraint in self.constraints]
-        return tuple(dict.fromkeys(names))
+        object.__setattr__(self, "metrics", tuple(dict.fromkeys(names)))
 
     def is_feasible(self, values: Mapping[str, float]) -> bool:
         """Tell whether *values* meet every constraint; a metric that is missing does not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import lru_cache
 
 import numpy as np
 
@@ -35,6 +36,7 @@ def config_rng(seed: int, number: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, _CONFIG, number))))
 
 
+@lru_cache(maxsize=1024)  # asked for by every trial, and few studies have many replicates
 def replicate_seed(seed: int, replicate: int) -> int:
     """Return the ``{seed}`` that a trial sees, in [0, 2^31): the same for every config, so comparisons are paired."""
     state = np.random.SeedSequence((seed, _REPLICATE, replicate)).generate_state(1, np.uint32)
