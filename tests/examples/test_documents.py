@@ -50,12 +50,21 @@ def test_the_runs_that_are_shown_are_understood(line: str, whet: Whet) -> None:
     assert "train" in done.stdout or "digits" in done.stdout
 
 
-def test_the_readme_searches_from_python() -> None:
-    block = _PYTHON.findall((ROOT / "README.md").read_text(encoding="utf-8"))[0]
-    probe = f"def train(lr, layers):\n    return abs(lr - 1e-3) + layers\n\n{block}"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    ("index", "train", "best"),
+    [
+        (0, "import whet\n\ndef train(config):\n    return config['lr'] + config['layers']\n", ""),
+        (1, "", "'act': 'gelu'"),
+        (2, "def train(lr, layers):\n    return abs(lr - 1e-3) + layers\n", "'layers': 1"),
+    ],
+)
+def test_the_readme_searches_from_python(index: int, train: str, best: str, tmp_path: Path) -> None:
+    blocks = _PYTHON.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(blocks) == 3
+    probe = f"{train}\n{blocks[index]}"
+    done = subprocess.run([sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "'layers': 1" in done.stdout
+    assert best in done.stdout
 
 
 @pytest.mark.slow

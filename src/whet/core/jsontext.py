@@ -13,6 +13,7 @@ from typing import Any
 _FLOAT = "$float"
 _DICT = "$dict"
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_decode = json.JSONDecoder().decode
 
 
 def dumps(value: Any) -> str:
@@ -34,7 +35,7 @@ def loads(text: str) -> Any:
     Raises:
         ValueError: *text* is not what :func:`dumps` wrote.
     """
-    return json.loads(text, object_hook=_untagged) if _has_tag(text) else json.loads(text)
+    return _decode_tagged(text) if _has_tag(text) else _decode(text)
 
 
 def _has_tag(text: str) -> bool:
@@ -61,3 +62,6 @@ def _untagged(item: dict[str, Any]) -> Any:
     if _DICT in item:
         return dict(item[_DICT])
     return item
+
+
+_decode_tagged = json.JSONDecoder(object_hook=_untagged).decode
