@@ -187,7 +187,7 @@ def test_none_prints_nothing_and_logs_what_casts_doubt(
     shown.notice("the disk is full")
     shown.close(study.ledger.history, Outcome("done"))
     assert caplog.messages[0] == "the disk is full"
-    assert caplog.messages[1].endswith("; 1 trial failed: 1 error (trial 2)")
+    assert caplog.messages[1].endswith("; 1 trial failed: 1 error (trial 2); the first said: ValueError: no")
     assert {(record.name, record.levelno) for record in caplog.records} == {("whet", logging.WARNING)}
     assert capsys.readouterr() == ("", "")
 

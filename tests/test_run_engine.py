@@ -161,7 +161,7 @@ def test_a_trial_that_another_process_has_told_is_its_and_the_attempt_here_ends(
     assert study.trials[0].values == {"value": 9.0}
     assert states(study) == dict.fromkeys(range(3), State.COMPLETED)
     assert sorted(noted.ended_numbers) == [0, 1, 2]
-    assert [notice for notice in noted.notices if "trial 0 was taken over" in notice] == noted.notices
+    assert [notice for notice in noted.notices if "trial 0 goes on elsewhere" in notice] == noted.notices
 
 
 def test_an_attempt_that_is_not_current_any_more_takes_up_its_slot_until_it_has_ended() -> None:

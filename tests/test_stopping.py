@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from whet.errors import UsageError
@@ -25,8 +26,21 @@ def told(study: Study, *values: float | None) -> None:
 @pytest.mark.parametrize("name", ["n_trials", "timeout_s", "max_failures"])
 @pytest.mark.parametrize("bound", [0, -1, math.nan])
 def test_bounds_that_end_a_search_before_it_begins_are_refused(name, bound):
-    with pytest.raises(UsageError, match=name):
+    with pytest.raises(UsageError, match=f"{name.removesuffix('_s')} must be a"):
         Limits(**{name: bound})
+
+
+@pytest.mark.parametrize("name", ["n_trials", "timeout_s", "max_failures", "target"])
+@pytest.mark.parametrize("bound", ["5", True, [3], 1j])
+def test_bounds_that_are_no_numbers_are_refused(name, bound):
+    with pytest.raises(UsageError, match=f"{name.removesuffix('_s')} must be a"):
+        Limits(**{name: bound})
+
+
+def test_counts_are_whole_and_those_of_numpy_are_pythons():
+    with pytest.raises(UsageError, match="a whole number"):
+        Limits(n_trials=1.5)
+    assert type(Limits(n_trials=np.int64(5)).n_trials) is int
 
 
 def test_a_target_must_be_finite():

@@ -88,6 +88,33 @@ def test_telling_twice_or_an_unknown_trial_is_a_clear_error_and_loses_nothing():
     assert searched.best_value == 1.0
 
 
+@pytest.mark.parametrize("trial", ["0", None, 0.5, {"x": 1.0}, True])
+def test_what_is_no_trial_is_refused_by_name(trial):
+    study = Study({"x": (0.0, 1.0)})
+    study.ask()
+    with pytest.raises(UsageError, match="expected a trial or its number"):
+        study.tell(trial, 0.3)
+    if trial is not None:  # which stands for the study itself
+        with pytest.raises(UsageError, match="expected a trial or its number"):
+            study.annotate(trial, {"gpu": "A100"})
+
+
+def test_numbers_that_no_trial_has_are_named():
+    study = Study({"x": (0.0, 1.0)})
+    study.ask()
+    for number in (-1, 1):
+        with pytest.raises(StateError, match=f"trial {number} of study 'study' does not exist"):
+            study.tell(number, 0.3)
+        with pytest.raises(StateError, match=f"trial {number} of study 'study' does not exist"):
+            study.annotate(number, note="which?")
+
+
+@pytest.mark.parametrize("n", ["3", 1.5, True, -1])
+def test_only_a_whole_number_of_trials_can_be_asked(n):
+    with pytest.raises(UsageError, match="a whole number of at least 1"):
+        Study({"x": (0.0, 1.0)}).ask(n)
+
+
 def test_a_finite_space_ends_and_leaves_no_holes():
     searched = Study({"n": [1, 2, 3]}, sampler="grid", seed=0)
     assert [trial.config["n"] for trial in searched.ask(2)] == [1, 2]

@@ -155,6 +155,8 @@ def test_a_deterministic_study_waits_for_the_trials_it_builds_on() -> None:
         searched.ask()
     searched.tell(first, 0.0)
     assert [trial.number for trial in searched.ask(5)] == [2, 3]
+    with pytest.raises(UsageError, match="trial 2, which was asked by hand"):
+        searched.run(lambda config: 0.0, n_trials=9, progress=False)
     for wrong in (0, -1, True, 2.0):
         with pytest.raises(UsageError, match="lookahead"):
             study(lookahead=wrong)

@@ -128,7 +128,13 @@ def test_another_search_under_the_same_name_shows_the_difference() -> None:
     with pytest.raises(UsageError) as caught:
         tune(lambda config: 0.0, {"x": [1, 3]}, n_trials=None, name="s", objective="maximize", seed=5)
     message = str(caught.value)
-    for part in ("'s' exists and is another search", "space: x: was", "old", "objectives: was", "seed: was 1, is 5"):
+    for part in (
+        "'s' exists and is another search",
+        "space: x: was",
+        "old",
+        "objectives: was minimize value, is maximize value",
+        "seed: was 1, is 5",
+    ):
         assert part in message
 
 
@@ -358,6 +364,12 @@ def test_a_function_that_cannot_be_sent_names_what_it_holds() -> None:
         ({"fidelity": {"epochs": (5, 2)}}, UsageError, "low < high"),
         ({"deterministic": True, "workers": 9}, UsageError, "9"),
         ({"repeats": 0}, UsageError, "repeats"),
+        ({"name": ""}, UsageError, "name"),
+        ({"sampler": 3}, UsageError, "a sampler is a name"),
+        ({"scheduler": "asha"}, UsageError, "a scheduler is an object"),
+        ({"objective": ["minimize", "maximize"]}, UsageError, "metric names with their directions"),
+        ({"name": 3}, UsageError, "name"),
+        ({"store": 3}, UsageError, "a path, a URL or a Store"),
     ],
 )
 def test_bad_arguments(options: dict[str, Any], error: type[Exception], said: str) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.ledger import Ledger
-from whet.core.protocols import Decision, Ended, Reported, Scheduler
-from whet.core.trial import Cause, Trial
+from whet.core.protocols import Decision, Ended, Executor, Reported, Scheduler
+from whet.core.trial import Cause
 from whet.core.values import Rules, Tally, judge
 
 _MAX_LOST = 3  # attempts in one run whose process beside them died, after which the trial is blamed
+_GIVE_UP_S = 10.0  # that attempts which are killed may take to end
 
 
 @dataclass(slots=True)
@@ -50,10 +52,21 @@ class Attempts:
         self._n_lost: Counter[int] = Counter()
         self.live: dict[str, Live] = {}
 
-    def begin(self, trial: Trial, token: str) -> Live:
-        """Keep the books of a new attempt of *trial*."""
-        self.live[token] = Live(trial.number, Tally(self._ledger.history.problem, self._rules.take))
-        return self.live[token]
+    def begin(self, number: int, token: str) -> None:
+        """Keep the books of a new attempt of trial *number*."""
+        self.live[token] = Live(number, Tally(self._ledger.history.problem, self._rules.take))
+
+    def given_up(self, executor: Executor) -> list[Draft]:
+        """End all attempts, for a run that breaks off, and return drafts that make their trials wait again."""
+        deadline = time.monotonic() + _GIVE_UP_S
+        left = set(self.live)
+        with suppress(Exception):  # it may be what the run has broken at
+            for token in left:
+                executor.stop(token, "kill")
+            while left and not executor.is_blocking and time.monotonic() < deadline:
+                left -= {happening.token for happening in executor.poll(0.1) if isinstance(happening, Ended)}
+        payload = {"reason": "the run broke off", "counts": False}
+        return [Draft(Kind.REQUEUED, live.number, payload, token, time.time()) for token, live in self.live.items()]
 
     def disowned(self) -> dict[str, Live]:
         """Return the attempts whose trial has gone on without them, each once: another process saw to that."""

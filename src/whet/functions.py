@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -63,10 +64,13 @@ class Job:
         """Refuse what cannot be done before anything begins."""
         if isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 1:
             raise UsageError(f"workers must be a whole number of at least 1, got {self.workers!r}")
-        for name, what in (("timeout_s", "trial_timeout"), ("memory_bytes", "trial_memory")):
+        for name, what, unit in (("timeout_s", "trial_timeout", "seconds"), ("memory_bytes", "trial_memory", "bytes")):
             limit = getattr(self, name)
-            if limit is not None and not 0 < limit < float("inf"):
-                raise UsageError(f"{what} must be a finite number greater than 0, got {limit!r}")
+            is_number = isinstance(limit, int | float) and not isinstance(limit, bool)
+            if limit is not None and not (is_number and 0 < limit < float("inf")):
+                raise UsageError(f"{what} must be a finite number greater than 0 ({unit}), got {limit!r}")
+        if self.retries is not None:
+            _check_retries(self.retries)
         if isinstance(self.executor, str):
             self._check_named(self.executor)
         elif self.fn is not None or self.workers != 1:
@@ -83,6 +87,24 @@ class Job:
             )
         if executor == "inline" and (self.timeout_s is not None or self.memory_bytes is not None):
             raise UsageError("trial_timeout and trial_memory need processes that can be ended: executor='processes'")
+
+
+def as_callbacks(given: Callable[..., object] | Iterable[Callable[..., object]]) -> list[Callable[..., object]]:
+    """Return one function, or several, as a list.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    callbacks = [given] if callable(given) else list(given) if isinstance(given, Iterable) else [given]
+    if not all(map(callable, callbacks)):
+        raise UsageError(f"on_trial_end must be a function of the study and a trial, or several, got {given!r}")
+    return callbacks
+
+
+def _check_retries(retries: object) -> None:
+    counts = list(retries.values()) if isinstance(retries, Mapping) else [None]
+    if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in counts):
+        raise UsageError(f"retries must be a dict of causes and whole numbers, as in {{'error': 1}}, got {retries!r}")
 
 
 @dataclass(slots=True)
@@ -184,18 +206,24 @@ def run_function(study: Runnable, job: Job, limits: Limits, folder: Path, observ
     is_shared = lookahead_of(ledger.history) is None
     with ledger.store.hold(ledger.study, shared=is_shared), ExitStack() as stack:
         ledger.catch_up()
+        since = ledger.history.seq  # who asks to stop while the function is loaded is heard
         _check(ledger.history, job, limits)
         _amend(ledger, job, limits)
-        executor = _executor(ledger.history, job, folder, observer, stack)
-        outcome = run(study, executor, observer, limits=limits)
+        try:
+            executor = _executor(ledger.history, job, folder, observer, stack)
+        except KeyboardInterrupt:  # while it is loaded
+            return Outcome("interrupted")
+        outcome = run(study, executor, observer, limits=limits, since=since)
     if outcome.error is not None:
         raise outcome.error
     return outcome
 
 
-def resend(outcome: Outcome) -> None:
+def resend(outcome: Outcome, folder: Folder) -> None:
     """Raise the signal that ended a run once more: it was meant for the whole program, Ctrl-C only for the run."""
     if outcome.reason in _RESENT:
+        if signal.getsignal(_RESENT[outcome.reason]) is signal.SIG_DFL:  # which ends the program without a farewell
+            folder.discard()
         signal.raise_signal(_RESENT[outcome.reason])
 
 
@@ -208,6 +236,12 @@ def n_to_do(history: History, limits: Limits) -> int | None:
 def _check(history: History, job: Job, limits: Limits) -> None:
     check_bounds(history.problem.space, limits)
     check_workers(lookahead_of(history), job.workers)
+    ours = [trial.number for trial in history.running if not is_gone(trial.owner)]
+    if lookahead_of(history) is not None and ours:
+        raise UsageError(
+            f"this study is deterministic, so what is asked next waits for trial {ours[0]}, which was asked by hand "
+            "and is running: tell or fail it first"
+        )
 
 
 def check_bounds(space: Space, limits: Limits) -> None:
@@ -272,10 +306,11 @@ def _turn(folder: Path, observer: Observer) -> Iterator[Path]:
         observer.notice(f"waiting for trials of a run that was killed to end (up to {wait_s:.0f} s)")
 
     for path in folder.glob(_LOCKS):
-        if is_gone(unquote(path.stem.removeprefix("runner-"))):
+        if is_gone(unquote(path.stem.removeprefix("runner-").rpartition(".")[0])):
             os.close(take_turn(path, 2 * GRACE_S, say))
             path.unlink(missing_ok=True)
-    lock = folder / f"runner-{quote(this_process(), safe='')}.lock"
+    # Each run has one of its own: several threads of this process may run the study.
+    lock = folder / f"runner-{quote(this_process(), safe='')}.{secrets.token_hex(4)}.lock"
     try:
         yield lock
     finally:
@@ -288,6 +323,7 @@ class Folder:
     def __init__(self, url: str, name: str) -> None:
         self._is_kept = database_file(url) is not None
         self._path = study_dir(url, name) if self._is_kept else None
+        self._remover: Callable[[], object] | None = None
 
     @property
     def is_kept(self) -> bool:
@@ -299,10 +335,15 @@ class Folder:
         """The directory, made if it has to be."""
         if self._path is None:
             self._path = Path(tempfile.mkdtemp(prefix="whet-"))
-            weakref.finalize(self, _remove, self._path, os.getpid())
+            self._remover = weakref.finalize(self, _remove, self._path, os.getpid())
         with suppress(OSError):  # the executor says what is wrong with it
             self._path.mkdir(parents=True, exist_ok=True)
         return self._path
+
+    def discard(self) -> None:
+        """Remove the directory at once, unless it is kept."""
+        if self._remover is not None:
+            self._remover()
 
 
 def _remove(path: Path, pid: int) -> None:

@@ -124,6 +124,7 @@ class Progress:
             self._drawn += _FIRST_BAR_AFTER_S - _EVERY_S["bar"]
         self._n_ended = 0
         self._failures: dict[str, list[int]] = {}  # cause to how many failed so, and the first of them
+        self._first_words = ""  # the last line of the first failure's message: what was raised
         self._noticed: set[str] = set()
         self._has_shown_failure = self._is_closed = False
 
@@ -142,6 +143,7 @@ class Progress:
         if trial.state is State.FAILED:
             seen = self._failures.setdefault(trial.cause.value if trial.cause else "unknown", [0, trial.number])
             seen[0] += 1
+            self._first_words = self._first_words or one_line(trial.message.rstrip().rpartition("\n")[2], 200)
             self._show_failure(trial)
 
     def tick(self, history: History) -> None:
@@ -212,7 +214,8 @@ class Progress:
         """Return ``4 trials failed: 3 error (first: trial 3), 1 timeout (trial 9)``."""
         by_number = sorted(self._failures.items(), key=lambda item: (-item[1][0], item[1][1]))
         parts = (f"{n:,} {cause} ({'first: ' if n > 1 else ''}trial {first})" for cause, (n, first) in by_number)
-        return f"{counted(sum(n for n, _ in self._failures.values()), 'trial')} failed: {', '.join(parts)}"
+        said = f"; the first said: {self._first_words}" if self._style == "none" and self._first_words else ""
+        return f"{counted(sum(n for n, _ in self._failures.values()), 'trial')} failed: {', '.join(parts)}{said}"
 
 
 def _too_many_failed(history: History) -> str:

@@ -10,12 +10,13 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 from whet.attempts import Attempts
-from whet.core.asking import release_drafts, requeue_drafts, waiting_numbers
+from whet.core.asking import answer_draft, cancel_drafts, release_drafts, requeue_drafts, waiting_numbers
 from whet.core.events import Draft, Event, Kind
 from whet.core.history import History
 from whet.core.ledger import Ledger
@@ -88,6 +89,7 @@ def run(
     *,
     is_only_runner: bool = False,
     limits: Limits | None = None,
+    since: int | None = None,
 ) -> Outcome:
     """Run trials of *study* on *executor* until its limits are reached, nothing is left to ask, or someone ends it.
 
@@ -101,6 +103,7 @@ def run(
         is_only_runner: nobody but who holds the study starts attempts of it, so that all that are in progress are left
             over from one who is gone. Otherwise only those are whose process certainly is.
         limits: bounds of this run; by default those in the settings, which have the number of trials in any case.
+        since: the last event before this run: an older command to stop was not meant for it. By default, the last one.
 
     Raises:
         StoreError: the store cannot be written, and could not for a minute.
@@ -109,7 +112,8 @@ def run(
     with Interrupts() as interrupts:
         study.ledger.unheard = deque()
         try:
-            return _Loop(study, executor, observer, interrupts, limits).run(is_only_runner=is_only_runner)
+            loop = _Loop(study, executor, observer, interrupts, limits)
+            return loop.run(is_only_runner=is_only_runner, since=study.ledger.history.seq if since is None else since)
         finally:
             study.ledger.unheard = None
 
@@ -133,16 +137,28 @@ class _Loop:
         self._ending: Outcome | None = None
         self._stops: list[tuple[str, How]] = []  # to be carried out after the commit
         self._decisions: dict[str, Decision] = {}  # likewise
+        self._unwritten: Sequence[Draft] = ()  # what attempts have said in this tick
         self._not_started: list[Happening] = []  # the ends of attempts that could not be started
         self._before = self._ledger.history
         self._began = self._looked_at_commands = time.monotonic()
 
-    def run(self, *, is_only_runner: bool) -> Outcome:
-        self._commit(self._adopt(is_only_runner=is_only_runner))
-        while self._is_busy():
-            self._tick()
-        self._commit(self._filling.release_drafts())
+    def run(self, *, is_only_runner: bool, since: int) -> Outcome:
+        try:
+            self._commit(self._adopt(is_only_runner=is_only_runner, since=since))
+            while self._is_busy():
+                self._tick()
+            self._commit(self._filling.release_drafts())
+        except BaseException:
+            self._break_off()
+            raise
         return self._ending or Outcome("done")
+
+    def _break_off(self) -> None:
+        """Give back what this run holds, as far as that can be: nobody else would while this process lives."""
+        with suppress(Exception):  # the error that is on its way says more
+            drafts = [*self._unwritten, *self._attempts.given_up(self._executor), *self._filling.release_drafts()]
+            self._ledger.catch_up()
+            self._ledger.commit(self._ledger.possible(drafts))
 
     def _is_busy(self) -> bool:
         if self._live or self._ending is not None:
@@ -160,6 +176,7 @@ class _Loop:
         if time.monotonic() - self._looked_at_commands >= _COMMANDS_EVERY_S:
             self._catch_up()
         drafts, known = self._hear([*self._not_started, *happenings])
+        self._unwritten = drafts
         # Signals and commands come after what has ended by itself: that was not asked to.
         self._heed_signals()
         commands = self._obey_commands(known)
@@ -194,7 +211,7 @@ class _Loop:
         self._not_started = []
         for token, live in self._attempts.disowned().items():
             self._stops.append((token, "kill"))
-            self._observer.notice(f"trial {live.number} was taken over by another process; its attempt here ends")
+            self._observer.notice(f"trial {live.number} goes on elsewhere or was ended; its attempt here ends")
         drafts, known, decisions = self._attempts.reports([h for h in happenings if isinstance(h, Reported)])
         self._decisions.update(decisions)
         endings = self._attempts.endings([h for h in happenings if isinstance(h, Ended)])
@@ -209,7 +226,7 @@ class _Loop:
             return []
 
     # ---- before the first tick
-    def _adopt(self, *, is_only_runner: bool) -> list[Draft]:
+    def _adopt(self, *, is_only_runner: bool, since: int) -> list[Draft]:
         """Return drafts that tidy up after processes that are gone: their claims, their attempts, their commands."""
 
         def is_left(owner: str) -> bool:
@@ -218,10 +235,10 @@ class _Loop:
 
         history = self._ledger.history
         drafts = release_drafts(history, is_left, now=time.time) + requeue_drafts(history, is_left, now=time.time)
-        for seq, command in history.pending_commands.items():
-            if command.get("command") == "stop":
-                drafts.append(_outcome(seq, "nobody was running the study"))
-        return drafts
+        stops = [seq for seq, command in history.pending_commands.items() if command.get("command") == "stop"]
+        return drafts + [
+            answer_draft(seq, "nobody was running the study", now=time.time) for seq in stops if seq <= since
+        ]
 
     # ---- what ends the run
     def _heed_signals(self) -> None:
@@ -260,7 +277,7 @@ class _Loop:
         drafts: list[Draft] = []
         for seq, command in known.pending_commands.items():
             obeyed, outcome = self._obey(command, self._ledger.preview(drafts, known))
-            drafts += [*obeyed, _outcome(seq, outcome)]
+            drafts += [*obeyed, answer_draft(seq, outcome, now=time.time)]
         return drafts
 
     def _obey(self, command: Mapping[str, Any], known: History) -> tuple[list[Draft], str]:
@@ -289,7 +306,7 @@ class _Loop:
                 live.intent = Kind.CANCELLED
                 self._stops.append((token, "terminate"))
                 return []
-        return cancel_drafts(known, number)
+        return cancel_drafts(known, number, now=time.time)
 
     # ---- writing and acting
     def _commit(self, drafts: Sequence[Draft], reserve: int = 0) -> None:
@@ -305,11 +322,14 @@ class _Loop:
                 if not news and len(possible) == len(drafts):
                     raise
                 drafts = possible
+        self._unwritten = ()
         self._filling.add(appended.numbers)
+        started = {draft.payload["token"]: draft.trial for draft in drafts if draft.kind is Kind.STARTED}
+        for token, number in started.items():  # known before anybody is told or anything runs
+            self._attempts.begin(number or 0, token)
         self._show()
-        for draft in drafts:
-            if draft.kind is Kind.STARTED and draft.trial is not None:
-                self._start(self._ledger.history.unfinished[draft.trial], draft.payload["token"])
+        for token in started:
+            self._start(token)
 
     def _patiently(self, work: Callable[[], _T]) -> _T:
         """Do *work* with the store; wait for one that is full or busy, so that a person can make room.
@@ -350,11 +370,13 @@ class _Loop:
             elif event.kind is Kind.AMENDED:
                 self._filling.is_exhausted = False
 
-    def _start(self, trial: Trial, token: str) -> None:
+    def _start(self, token: str) -> None:
         """Start what the log says has started; where that cannot be, it ends at the next tick."""
-        history = self._ledger.history
-        live = self._attempts.begin(trial, token)
-        if self._ending is None:
+        history, live = self._ledger.history, self._live[token]
+        trial = history.unfinished.get(live.number)
+        if trial is None or trial.token != token:  # a callback or another process has ended it already
+            live.is_current = False
+        elif self._ending is None and live.intent is None:
             self._observer.started(trial, history)
             config, seed = trial.config or {}, replicate_seed(history.seed, trial.replicate)
             launch = Launch(
@@ -366,23 +388,8 @@ class _Loop:
             except ExecutorError as error:
                 live.reason = str(error)
                 self._end_run(Outcome("broken", str(error), error), "terminate", "the executor failed")
-        live.intent = Kind.REQUEUED
+        live.intent = live.intent or Kind.REQUEUED
         self._not_started.append(Ended(token, None, None, {}, "", 0.0))
-
-
-def cancel_drafts(history: History, number: int) -> list[Draft]:
-    """Return the draft that cancels trial *number*, unless it has ended or is only a number.
-
-    One that another process runs goes on there; what it says is refused from then on.
-    """
-    trial = history.unfinished.get(number)
-    if trial is None or trial.is_reserved:
-        return []
-    return [Draft(Kind.CANCELLED, number, time=time.time())]
-
-
-def _outcome(seq: int, outcome: str) -> Draft:
-    return Draft(Kind.COMMAND, None, {"of": seq, "outcome": outcome}, time=time.time())
 
 
 def _first_words(reason: str, n_running: int) -> str:

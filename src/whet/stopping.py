@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal
 
 from whet.core.history import History
@@ -36,12 +37,21 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Refuse bounds that end a search before it begins."""
-        for name in ("n_trials", "timeout_s", "max_failures"):
-            bound = getattr(self, name)
-            if bound is not None and not bound > 0:
-                raise UsageError(f"{name} must be greater than 0, got {bound!r}")
-        if self.target is not None and not math.isfinite(self.target):
+        for name in ("n_trials", "max_failures"):
+            count = getattr(self, name)
+            if count is None:
+                continue
+            if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+                raise UsageError(f"{name} must be a whole number greater than 0, got {count!r}")
+            object.__setattr__(self, name, int(count))  # numpy's are no JSON
+        if self.timeout_s is not None and not (_is_number(self.timeout_s) and self.timeout_s > 0):
+            raise UsageError(f"the timeout must be a number of seconds greater than 0, got {self.timeout_s!r}")
+        if self.target is not None and not (_is_number(self.target) and math.isfinite(self.target)):
             raise UsageError(f"the target must be a finite number, got {self.target!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def limits_of(history: History) -> Limits:

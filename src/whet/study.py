@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, overload
 
-from whet.core.annotating import annotation_draft
+from whet.core.annotating import annotation_draft, trial_number
 from whet.core.events import Draft, Kind
 from whet.core.giving import Added, add, enqueue
 from whet.core.handing import hand_out
@@ -20,10 +20,10 @@ from whet.core.randomness import checked_seed, fresh_seed
 from whet.core.trial import Cause, Trial
 from whet.core.values import Rules, Told, final_metrics, judge, metrics_of, number_of
 from whet.errors import StaleAttempt, StateError, StudyBusy, UsageError
-from whet.functions import Folder, Job, resend, run_shown, stop_runs
+from whet.functions import Folder, Job, as_callbacks, resend, run_shown, stop_runs
 from whet.run import Outcome
-from whet.samplers.names import name_of, sampler_named
-from whet.schedulers.fifo import Fifo
+from whet.samplers.names import name_of, sampler_from
+from whet.schedulers.fifo import scheduler_from
 from whet.space.space import Space
 from whet.stopping import Limits
 from whet.storage.open import DEFAULT_STORE, open_store
@@ -76,11 +76,11 @@ class Study:
             "problem": problem.to_json(),
             "seed": fresh_seed() if seed is None else checked_seed(seed),
             "repeats": repeats,
-            "sampler": sampler if isinstance(sampler, str) else name_of(sampler),
+            "sampler": name_of(sampler_from(sampler)),
             "lookahead": lookahead,
             **(settings or {}),
         }
-        chosen = sampler_named(sampler) if isinstance(sampler, str) else sampler
+        chosen = sampler_from(sampler)
         opened = open_store(store)
         self._attach(opened, opened.create(name, kept), chosen, scheduler)
 
@@ -88,7 +88,7 @@ class Study:
         self.ledger = Ledger(store, record)
         self.name = record.name
         self.sampler = sampler
-        self.scheduler: Scheduler = scheduler or Fifo()
+        self.scheduler = scheduler_from(scheduler)
         self.outcome: Outcome | None = None
         self._lock = RLock()
         self._is_running = False
@@ -108,8 +108,8 @@ class Study:
             SearchExhausted: there is nothing left to ask.
             NotReady: nothing can be asked until a running trial ends.
         """
-        if n is not None and n < 1:
-            raise UsageError(f"ask(n) needs n of at least 1, got {n!r}")
+        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+            raise UsageError(f"ask(n) needs a whole number of at least 1, got {n!r}")
         with self._lock:
             trials = hand_out(self.ledger, self.sampler, self.scheduler, n or 1)
         return trials if n is not None else trials[0]
@@ -174,8 +174,7 @@ class Study:
             ConfigError: it is not in the space; the message names the parameter.
         """
         with self._lock:
-            first = enqueue(self.ledger, config, now=time.time)[0]
-            return self.ledger.history.unfinished[first]
+            return self.ledger.trial(enqueue(self.ledger, config, now=time.time)[0])
 
     def add_trials(self, trials: Iterable[tuple[Mapping[str, Any], Told]]) -> list[int]:
         """Add trials that were run elsewhere, as pairs of a config and its value; return their numbers.
@@ -211,7 +210,11 @@ class Study:
             UsageError: a value that JSON cannot hold, or more than 1 MB of it; the message names it.
             StateError: there is no such trial.
         """
-        number = trial.number if isinstance(trial, Trial) else trial
+        number = None if trial is None else trial_number(trial)
+        if number is not None:
+            self.ledger.catch_up()
+            if not 0 <= number < self.ledger.history.n_numbers:
+                raise StateError(f"trial {number} of study {self.name!r} does not exist")
         self.ledger.commit([annotation_draft(number, attributes, note, now=time.time)])
 
     def _running(self, trial: Trial | int) -> Trial:
@@ -219,10 +222,10 @@ class Study:
         if isinstance(trial, Trial) and trial.token is not None:
             return trial
         self.ledger.catch_up()
-        number = trial.number if isinstance(trial, Trial) else trial
+        number = trial_number(trial)
         known = None if isinstance(trial, Trial) else self.ledger.history.unfinished.get(number)
         if known is None or known.token is None:
-            state = "is not running" if number < self.ledger.history.n_numbers else "does not exist"
+            state = "is not running" if 0 <= number < self.ledger.history.n_numbers else "does not exist"
             raise StateError(f"trial {number} of study {self.name!r} {state}; only a trial that ask() gave can report")
         return known
 
@@ -232,11 +235,9 @@ class Study:
         if refused:
             raise StaleAttempt(
                 f"trial {draft.trial} of study {self.name!r}: this attempt is no longer the current one, "
-                f"so its {draft.kind.value!r} was refused"
+                f"so its {draft.kind.value!r} was refused: it was told already, or another process took it over"
             )
-        history = self.ledger.history
-        ended = (trial for trial in history.just_ended if trial.number == draft.trial)
-        return next(ended, None) or history.unfinished[draft.trial or 0]
+        return self.ledger.trial(draft.trial or 0)
 
     # ---- run a function
     def run(
@@ -266,7 +267,8 @@ class Study:
             n_trials: how many configs the study is to have in total; repeats and added trials do not count.
             timeout: seconds that this run may take.
             target: value of the first objective that is good enough.
-            max_failures: failed trials after which this run ends; by default when its first three trials fail.
+            max_failures: failed trials in the whole study at which this run ends; by default it ends when its first
+                three trials fail.
             workers: how many trials run at a time.
             executor: ``"processes"``: each trial in a process of its own; ``"inline"``: in this thread, for debugging
                 and for functions of microseconds; or an `Executor`, which brings its own work (*fn* is left out).
@@ -285,7 +287,7 @@ class Study:
         """
         job = Job(fn, executor, workers, trial_timeout, trial_memory, retries)
         limits = Limits(n_trials, timeout, target, max_failures)
-        callbacks = [on_trial_end] if callable(on_trial_end) else list(on_trial_end)
+        callbacks = as_callbacks(on_trial_end)
         with self._lock:
             if self._is_running:
                 raise StudyBusy(f"study {self.name!r} is being run by this object already; whet.load a second one")
@@ -295,7 +297,7 @@ class Study:
             self.outcome = run_shown(self, job, limits, self._folder, calls, is_shown=progress)
         finally:
             self._is_running = False
-        resend(self.outcome)
+        resend(self.outcome, self._folder)
         return self
 
     def stop(self) -> bool:
@@ -376,7 +378,7 @@ def load(
     name: str,
     store: Store | str | Path | None = None,
     *,
-    sampler: Sampler | None = None,
+    sampler: str | Sampler | None = None,
     scheduler: Scheduler | None = None,
 ) -> Study:
     """Return the existing study *name*.
@@ -394,5 +396,5 @@ def load(
     opened = open_store(DEFAULT_STORE if store is None else store, must_exist=True)
     record = opened.studies(name)[0]
     study = Study.__new__(Study)
-    study._attach(opened, record, sampler or sampler_named(record.settings["sampler"]), scheduler)
+    study._attach(opened, record, sampler_from(sampler or record.settings["sampler"]), scheduler)
     return study

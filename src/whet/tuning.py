@@ -15,7 +15,7 @@ from whet.core.trial import Trial
 from whet.errors import StudyExists, UsageError
 from whet.executors.calling import bind
 from whet.functions import check_bounds
-from whet.samplers.names import name_of, sampler_named
+from whet.samplers.names import name_of, sampler_from
 from whet.space.plain import value_key
 from whet.space.space import Space
 from whet.stopping import Limits
@@ -76,7 +76,8 @@ def tune(  # noqa: PLR0913 - what users may say of a search
         progress: show how it goes.
         constraints: bounds on metrics, such as ``"latency_ms <= 20"``.
         target: value of the first objective that is good enough.
-        max_failures: failed trials after which this call ends; by default when its first three trials fail.
+        max_failures: failed trials in the whole study at which this call ends; by default it ends when its first three
+            trials fail.
         trial_timeout: seconds that one trial may take.
         trial_memory: bytes that the processes of one trial may hold together.
         retries: cause of a failure (``"error"``, ``"timeout"``, …) to how often a trial is run again after it.
@@ -94,7 +95,7 @@ def tune(  # noqa: PLR0913 - what users may say of a search
     bind(fn, has_fidelity=problem.fidelity is not None)
     kept = open_store(DEFAULT_STORE if store is None and name is not None else store)
     asked = {"seed": seed, "repeats": repeats, "lookahead": DEFAULT_LOOKAHEAD if deterministic else None}
-    study = _study(name or "study", kept, problem, sampler, scheduler, asked)
+    study = _study("study" if name is None else name, kept, problem, sampler, scheduler, asked)
     given = {value_key(given.parsed()) for given in study.ledger.history.given.configs}
     for config in configs:
         if value_key(config) not in given:
@@ -141,20 +142,28 @@ def _study(
             **asked,
         )
     except StudyExists:
-        study = _again(name, store, sampler, scheduler)
+        # To go on with the sampler that it has, unless another one than the default is given.
+        other = None if sampler == "auto" else sampler_from(sampler)
+        study = load(name, store, sampler=other, scheduler=scheduler)
         _check_same(study, problem, {key: value for key, value in asked.items() if value is not None})
+        if other is not None and study.ledger.history.settings["sampler"] != name_of(other):
+            study.ledger.commit([Draft(Kind.AMENDED, None, {"settings": {"sampler": name_of(other)}})])
         return study
 
 
-def _again(name: str, store: Store, sampler: str | Sampler, scheduler: Scheduler | None) -> Study:
-    """Return the study *name* of *store*, to go on with *sampler* unless that is the default."""
-    if sampler == "auto":
-        return load(name, store, scheduler=scheduler)
-    chosen = sampler_named(sampler) if isinstance(sampler, str) else sampler
-    study = load(name, store, sampler=chosen, scheduler=scheduler)
-    if study.ledger.history.settings["sampler"] != name_of(chosen):
-        study.ledger.commit([Draft(Kind.AMENDED, None, {"settings": {"sampler": name_of(chosen)}})])
-    return study
+def _in_words(part: object) -> str:
+    """Return objectives, constraints or a fidelity as users type them."""
+    match part:
+        case tuple():
+            return ", ".join(_in_words(one) for one in part) or "none"
+        case Objective(name, direction):
+            return f"{direction} {name}"
+        case Constraint(name, relation, bound):
+            return f"{name} {relation} {bound:g}"
+        case Fidelity():
+            return f"{part.name} from {part.low:g} to {part.high:g}"
+        case _:
+            return str(part)
 
 
 def _check_same(study: Study, problem: Problem, asked: Mapping[str, Any]) -> None:
@@ -169,7 +178,7 @@ def _check_same(study: Study, problem: Problem, asked: Mapping[str, Any]) -> Non
     for what in ("objectives", "constraints", "fidelity"):
         was, now = getattr(there, what), getattr(problem, what)
         if was != now:
-            lines.append(f"{what}: was {was}, is {now}")
+            lines.append(f"{what}: was {_in_words(was)}, is {_in_words(now)}")
     settings = {**history.settings, "repeats": history.repeats}
     lines += [
         f"{key}: was {settings.get(key)}, is {value}" for key, value in asked.items() if settings.get(key) != value

@@ -225,7 +225,9 @@ def test_studies_that_are_none_of_ours(here: Path) -> None:
     _run("--trials", 1)
     assert "did you mean" in call("resume", "ss", expect=2).err or "s" in call("resume", "ss", expect=2).err
     assert call("resume", "s/0", expect=2).err
-    assert "no program to run" in _of_a_function(here)
+    said = _of_a_function(here)
+    assert "no program to run" in said
+    assert "start that program again" in said
 
 
 def _of_a_function(here: Path) -> str:

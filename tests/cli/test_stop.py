@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from whet.cli.lookup import opened
 from whet.core.events import Draft, Kind
 from whet.core.trial import State
 from whet.storage.open import open_store
+from whet.tuning import tune
 
 SLEEPER = "import sys, time\nprint('begun', flush=True)\ntime.sleep(float(sys.argv[2]))\nprint('loss: 1')\n"
 
@@ -248,6 +250,56 @@ def test_a_study_that_runs_no_program_has_no_files_to_delete(tmp_path: Path) -> 
     (tmp_path / "src" / "0" / "code.py").touch()
     assert "files" not in call("delete", "src", "--yes", "--store", "x.db").out
     assert (tmp_path / "src" / "0" / "code.py").exists()
+
+
+def test_the_files_of_a_tuned_function_go_with_it(tmp_path: Path) -> None:
+    def train(config: dict[str, Any], trial: Any) -> float:
+        found = trial.load_checkpoint()
+        mark = trial.dir / "mark"
+        mark.touch()
+        trial.save_checkpoint(mark)
+        return float(found is not None)
+
+    def first() -> list[float]:
+        study = tune(train, {"x": [1, 2]}, store="x.db", name="f", executor="inline", progress=False)
+        return [trial.values["value"] for trial in study.trials]
+
+    folder = tmp_path / "x.db.whet" / "f"
+    assert first() == [0.0, 0.0]
+    assert str(folder) in call("show", "f", "--store", "x.db").out
+    assert "the files of 2 trials" in call("delete", "f", "--yes", "--store", "x.db").out
+    assert not folder.exists()
+    assert first() == [0.0, 0.0]  # the new study must not go on from the checkpoints of the old one
+
+
+def test_who_stops_a_tuned_function_is_not_sent_to_resume() -> None:
+    begin("f")
+    program = f"""if True:
+        import time, whet
+        print("begun", flush=True)
+        whet.load("f", {STORE!r}).run(lambda config: time.sleep(60), progress=False)
+    """
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as running:
+        _wait(lambda: _holder("f"))
+        said = call("stop", "f").out
+        running.wait(60)
+    assert "start the program that ran it again" in said
+    assert "resume" not in said
+
+
+def _holder(name: str) -> str | None:
+    with opened(None) as studies:
+        return studies.studies(name)[0].holder
+
+
+def test_trials_whose_process_is_gone_are_said_to_wait() -> None:
+    study = begin("k")
+    study.ask()
+    assert "1 running" in call("stop", "k").out  # asked by this process, which lives
+    asks = f"import os, whet; whet.load('k', {STORE!r}).ask(2); os._exit(1)"
+    assert subprocess.run([sys.executable, "-c", asks], check=False).returncode == 1
+    assert "2 waiting, 1 running" in call("stop", "k").out
+    assert "2 waiting, 1 running" in call("show", "k").out
 
 
 def test_deleting_can_be_done_again_when_it_was_cut_short(study_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

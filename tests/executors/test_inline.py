@@ -200,3 +200,34 @@ def test_functions_have_folders(tmp_path: Path) -> None:
 def test_no_slots_make_no_sense() -> None:
     with pytest.raises(UsageError, match="at least one slot, got 0"):
         InlineExecutor(lambda trial: None, slots=0)
+
+
+def test_a_thread_that_outlives_its_trial_is_told_to_stop() -> None:
+    go, said = threading.Event(), list[object]()
+
+    def fn(trial: LiveTrial) -> float:
+        def later() -> None:
+            go.wait()
+            try:
+                trial.report(2.0, 1)
+            except BaseException as error:
+                said.append(type(error))
+
+        threads.append(threading.Thread(target=later))
+        threads[0].start()
+        return 1.0
+
+    threads: list[threading.Thread] = []
+    executor = InlineExecutor(fn)
+    executor.start(launch_of({"x": 1}))
+    go.set()
+    threads[0].join()
+    assert said == [TrialStopped]
+    assert [type(happening) for happening in executor.poll(0.0)] == [Ended]
+
+
+def test_a_caller_with_nothing_to_do_does_not_spin() -> None:
+    executor = InlineExecutor(lambda trial: 1.0)
+    before = time.monotonic()
+    assert executor.poll(0.05) == []
+    assert time.monotonic() - before >= 0.05  # it waits, however slow the machine is

@@ -596,3 +596,26 @@ def test_a_slot_that_dies_loses_its_attempt_only(tmp_path: Path) -> None:
         assert not carrying(first.token)
         executor.start(launch_of({"s": 0.0}, 2))
         assert ends_of(executor)[0].cause is None
+
+
+def test_a_child_that_the_function_forks_says_nothing_of_the_trial(tmp_path: Path) -> None:
+    def train(config: dict[str, Any]) -> float:
+        return 0.0 if os.fork() == 0 else 1.0
+
+    with running(train, tmp_path) as executor:
+        executor.start(launch_of({}))
+        assert dict(ends_of(executor)[0].metrics) == {"value": 1.0}
+
+
+def test_a_first_attempt_does_not_go_on_from_what_lies_there(tmp_path: Path) -> None:
+    def train(config: dict[str, Any], trial: Any) -> float:
+        found = trial.load_checkpoint() is not None
+        (tmp_path / "state").write_text("1")
+        trial.save_checkpoint(tmp_path / "state")
+        assert trial.load_checkpoint() is not None
+        return float(found)
+
+    with running(train, tmp_path) as executor:
+        for attempt, found in [(1, 0.0), (1, 0.0), (2, 1.0)]:
+            executor.start(launch_of({}, attempt=attempt))
+            assert dict(ends_of(executor)[0].metrics) == {"value": found}

@@ -75,7 +75,10 @@ class ScriptRun:
         """
         stored = settings.get("run")
         if not isinstance(stored, Mapping):
-            raise UsageError("this study was not made by `whet run`: it has no program to run")
+            raise UsageError(
+                "this study was not made by `whet run`: it has no program to run. "
+                "If it tunes a Python function, start that program again: the same call goes on with the study"
+            )
         known = {f.name for f in fields(cls)}
         given: dict[str, Any] = {name: value for name, value in stored.items() if name in known}
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}

@@ -18,6 +18,7 @@ from whet.stopping import Limits
 from whet.text import counted, shell_line
 
 Phase = Literal["running", "stopped", "finished"]
+_PAGE = 200  # trials that are read at a time
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,12 @@ class Standing:
     Attributes:
         study: as the store lists it.
         summary: counts and best; see :attr:`counts` for what of it holds now.
+        n_left_over: trials of a study without a program that are said to run, and whose process is gone.
     """
 
     study: StudyRecord
     summary: Summary
+    n_left_over: int = 0
 
     @cached_property
     def problem(self) -> Problem:
@@ -41,8 +44,10 @@ class Standing:
     def counts(self) -> dict[State, int]:
         """Number of trials in each state that occurs; see `as_it_is`."""
         counts = {state: self.summary.counts.get(state, 0) for state in State}
-        if self.study.holder is None and is_script(self.study):
-            counts[State.WAITING] += counts.pop(State.RUNNING)
+        is_left = self.study.holder is None and is_script(self.study)
+        n_left_over = counts[State.RUNNING] if is_left else self.n_left_over
+        counts[State.WAITING] += n_left_over
+        counts[State.RUNNING] -= n_left_over
         return {state: n for state, n in counts.items() if n}
 
     @cached_property
@@ -137,7 +142,22 @@ class Standing:
 
 def standing_of(store: Store, study: StudyRecord) -> Standing:
     """Return how *study* stands."""
-    return Standing(study, store.summary(study.id))
+    summary = store.summary(study.id)
+    n_running = summary.counts.get(State.RUNNING, 0)
+    is_asked_of = n_running and study.holder is None and not is_script(study)
+    return Standing(study, summary, _n_left_over(store, study, n_running) if is_asked_of else 0)
+
+
+def _n_left_over(store: Store, study: StudyRecord, n_running: int) -> int:
+    """Return how many of *n_running* trials nobody runs any more; the last ones are looked at first."""
+    n_found = n_left_over = 0
+    page = store.trials(study.id, limit=_PAGE, newest_first=True)
+    while page and n_found < n_running:
+        owners = [trial.owner for trial in page if trial.state is State.RUNNING]
+        n_found += len(owners)
+        n_left_over += sum(1 for owner in owners if is_gone(owner))
+        page = store.trials(study.id, after=page[-1].number, limit=_PAGE, newest_first=True)
+    return n_left_over
 
 
 def as_it_is(study: StudyRecord, trial: Trial) -> Trial:

@@ -58,7 +58,7 @@ def _stop(store: Store, study: StudyRecord, where: str | None, *, is_waiting: bo
         time.sleep(_LOOK_S)
         study = store.studies(study.name)[0]
     say(f"stopped {one_line(study.name)}: {standing_of(store, study).counts_text}")
-    say(f"to go on: {hint('resume', study.name, where)}")
+    say(f"to go on: {hint('resume', study.name, where) if is_script(study) else 'start the program that ran it again'}")
 
 
 def _cancel(store: Store, study: StudyRecord, number: int, *, is_waiting: bool) -> None:
@@ -117,7 +117,7 @@ def delete_command(name: str, yes: bool, keep_files: bool, store: str | None) ->
             first = hint("stop", study.name, store)
             raise StudyBusy(f"study {study.name!r} is running ({study.holder}), so it is not deleted; first: {first}")
         folder = folder_of(studies, study)
-        is_kept = keep_files or not is_script(study) or folder.is_symlink()
+        is_kept = keep_files or folder.is_symlink()
         numbers = [] if is_kept else _removable(studies, study, folder)
         what = f"{one_line(study.name)} ({standing_of(studies, study).counts_text})"
         files = f" and the files of {counted(len(numbers), 'trial')} in {one_line(str(folder))}" if numbers else ""
@@ -133,7 +133,7 @@ def delete_command(name: str, yes: bool, keep_files: bool, store: str | None) ->
     say(f"deleted {what}{files}")
     if n_others:
         say(f"{folder} holds {n_others:,} more that no trial of this study made; it was left alone", err=True)
-    elif is_kept and is_script(study) and os.path.lexists(folder):
+    elif is_kept and os.path.lexists(folder):
         why = "" if keep_files else ", which is a link"
         say(f"its files were left in {folder}{why}", err=True)
     return 0
@@ -161,7 +161,8 @@ def _remove(folder: Path) -> None:
 def _remove_if_empty(folder: Path) -> int:
     """Remove a study's directory, unless it holds something else: return how much."""
     with suppress(OSError):
-        (folder / RUNNER_LOCK).unlink(missing_ok=True)
+        for lock in (folder / RUNNER_LOCK, *folder.glob("runner-*.lock")):  # the latter of tuned functions
+            lock.unlink(missing_ok=True)
         folder.rmdir()
         return 0
     with suppress(OSError):

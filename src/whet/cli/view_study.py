@@ -27,7 +27,7 @@ def print_study(store: Store, standing: Standing, where: str | None) -> None:
 
 def _study_fields(store: Store, standing: Standing, where: str | None) -> Iterator[tuple[str, str]]:
     study, settings, problem = standing.study, standing.study.settings, standing.problem
-    run = settings.get("run") or {}
+    run, folder = settings.get("run") or {}, folder_of(store, study)
     repeats, lookahead = settings.get("repeats", 1), settings.get("lookahead")
     limits = {name: value for name, value in settings.get("limits", {}).items() if value is not None}
     n_configs = limits.pop("n_trials", None) if repeats > 1 else None
@@ -51,7 +51,7 @@ def _study_fields(store: Store, standing: Standing, where: str | None) -> Iterat
     yield "directory", str(run.get("cwd", ""))
     yield "interpreter", str(run.get("python", "")) if run.get("program", {}).get("kind") != "executable" else ""
     yield "workers", str(run.get("workers", ""))
-    yield "files", str(folder_of(store, study)) if is_script(study) else ""
+    yield "files", str(folder) if is_script(study) or folder.is_dir() else ""
     yield "began", local_time(study.created_at)
     yield "last sign", ago(standing.summary.last_event_at)
     yield "elapsed", duration(standing.elapsed_s)

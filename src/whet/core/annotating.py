@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any
 
 from whet.core import jsontext
 from whet.core.events import Draft, Kind
+from whet.core.trial import Trial
 from whet.errors import UsageError
 from whet.space.plain import plain, shortened
 
 MAX_BYTES = 1_000_000  # of one attribute as JSON, and of a note
+
+
+def trial_number(trial: object) -> int:
+    """Return the number of *trial*, or the number that was given in its place.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if isinstance(trial, Trial):
+        return trial.number
+    if isinstance(trial, bool) or not isinstance(trial, Integral):
+        raise UsageError(f"expected a trial or its number, got {shortened(repr(trial))}")
+    return int(trial)
 
 
 def annotation_draft(

@@ -44,6 +44,22 @@ def requeue_drafts(history: History, is_left: Callable[[str], bool], *, now: Cal
     ]
 
 
+def cancel_drafts(history: History, number: int, *, now: Callable[[], float]) -> list[Draft]:
+    """Return the draft that cancels trial *number*, unless it has ended or is only a number.
+
+    One that another process runs goes on there; what it says is refused from then on.
+    """
+    trial = history.unfinished.get(number)
+    if trial is None or trial.is_reserved:
+        return []
+    return [Draft(Kind.CANCELLED, number, time=now())]
+
+
+def answer_draft(seq: int, outcome: str, *, now: Callable[[], float]) -> Draft:
+    """Return the draft that says what became of the command *seq*."""
+    return Draft(Kind.COMMAND, None, {"of": seq, "outcome": outcome}, time=now())
+
+
 def ask_drafts(
     history: History,
     sampler: Sampler,

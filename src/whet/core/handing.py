@@ -30,8 +30,8 @@ def hand_out(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int) -> 
         numbers = [d.trial for d in drafts if d.kind is Kind.STARTED and d.trial is not None]
         is_exhausted = any(d.kind is Kind.RELEASED for d in drafts)
     if not numbers:
-        raise SearchExhausted
-    return [ledger.history.unfinished[number] for number in numbers]
+        raise SearchExhausted(f"study {ledger.name!r} has nothing left to ask: every config of the space was asked")
+    return [ledger.trial(number) for number in numbers]
 
 
 def _drafts(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int) -> list[Draft]:

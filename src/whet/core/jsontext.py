@@ -13,7 +13,6 @@ from typing import Any
 _FLOAT = "$float"
 _DICT = "$dict"
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-_decode = json.JSONDecoder().decode
 
 
 def dumps(value: Any) -> str:
@@ -35,7 +34,7 @@ def loads(text: str) -> Any:
     Raises:
         ValueError: *text* is not what :func:`dumps` wrote.
     """
-    return _decode_tagged(text) if _has_tag(text) else _decode(text)
+    return json.loads(text, object_hook=_untagged) if _has_tag(text) else json.loads(text)
 
 
 def _has_tag(text: str) -> bool:
@@ -62,6 +61,3 @@ def _untagged(item: dict[str, Any]) -> Any:
     if _DICT in item:
         return dict(item[_DICT])
     return item
-
-
-_decode_tagged = json.JSONDecoder(object_hook=_untagged).decode

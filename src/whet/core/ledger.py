@@ -70,6 +70,13 @@ class Ledger:
                 self._fold(events)
         return events
 
+    def trial(self, number: int) -> Trial:
+        """Return trial *number* as it is now: other threads may have written since it was in ``history``."""
+        history = self.history
+        ended = (trial for trial in history.just_ended if trial.number == number)
+        found = next(ended, None) or history.unfinished.get(number)
+        return found or self.store.trials(self.study, numbers=[number])[0]
+
     def _fold(self, events: Sequence[Event]) -> None:
         self.history = self.history.extended(events)
         if self.unheard is not None and events:

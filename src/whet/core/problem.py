@@ -202,4 +202,9 @@ def _objectives(objective: str | Mapping[str, str] | Sequence[Objective]) -> tup
         return (Objective(BARE, objective),)  # type: ignore[arg-type]  # any spelling; checked there
     if isinstance(objective, Mapping):
         return tuple(Objective(name, direction) for name, direction in objective.items())  # type: ignore[arg-type]
-    return tuple(objective)
+    if all(isinstance(one, Objective) for one in objective):
+        return tuple(objective)
+    raise UsageError(
+        "an objective is 'minimize' or 'maximize', or metric names with their directions, as in "
+        f"{{'val_acc': 'maximize', 'ms': 'minimize'}}, got {objective!r}"
+    )

@@ -188,7 +188,7 @@ def evolved(value: Value, **changes: Any) -> Value:
     an event does.
     """
     copy = object.__new__(type(value))
-    object.__setattr__(copy, "__dict__", value.__dict__ | changes)
+    copy.__dict__.update(value.__dict__, **changes)
     return copy
 
 

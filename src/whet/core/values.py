@@ -136,7 +136,7 @@ def judge(problem: Problem, rules: Rules, values: Mapping[str, float]) -> Verdic
             continue
         if rules.infinite == "fail":
             text = f"{objective.name} is {value!r}, which is no finite number"
-            return Verdict(Cause.BAD_VALUE, f"{text} (to count it as the worst value instead: --inf worst)", values)
+            return Verdict(Cause.BAD_VALUE, f"{text} (`whet run --inf worst` counts it as the worst value)", values)
         values[objective.name] = objective.sign * math.inf
     return Verdict(None, "", values)
 

@@ -130,9 +130,8 @@ def _run(facts: dict[str, Any], folder: bytes, load: Load, talk: _Talk, mask: se
     import cloudpickle
 
     config = cloudpickle.loads(facts["config"].encode("latin-1"))
-    trial = LiveTrial(
-        TrialFacts(facts["number"], config, facts["seed"], facts["budget"], facts["waits"]), os.fsdecode(folder), talk
-    )
+    trial = LiveTrial(TrialFacts(**{**facts, "config": config}), os.fsdecode(folder), talk)
+    process = os.getpid()
     try:
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -148,6 +147,8 @@ def _run(facts: dict[str, Any], folder: bytes, load: Load, talk: _Talk, mask: se
                 signal.signal(signum, signal.SIG_IGN)
     except (TrialStopped, KeyboardInterrupt):  # between two calls
         end = CallEnd("stopped", "", trial.reported)
+    if os.getpid() != process:  # a child that the function forked comes back here as well
+        return
     cause = "error" if end.cause == "interrupted" else end.cause
     with contextlib.suppress(OSError):  # nobody is left beside the trial
         talk.say({"end": {"cause": cause, "message": end.message, "metrics": end.metrics}})

@@ -84,7 +84,9 @@ class InlineExecutor:
             self._answers[token] = Decision.STOP
 
     def poll(self, timeout_s: float) -> list[Happening]:
-        """Return what has happened since the last call, at once: nothing runs meanwhile."""
+        """Return what has happened since the last call; wait only where nothing has and nothing runs."""
+        if not self._happened and not self._answers:
+            time.sleep(timeout_s)
         happened = [self._happened.popleft() for _ in range(len(self._happened))]
         self._n_taken -= sum(isinstance(happening, Ended) for happening in happened)
         return happened
@@ -106,7 +108,9 @@ class InlineExecutor:
             attended_at = time.monotonic()
 
         def report(step: float, metrics: dict[str, float], *, waits: bool) -> str:
-            if waits and self._answers[token] is Decision.CONTINUE:
+            if token not in self._answers:  # a thread that the function has left behind
+                return Decision.STOP
+            if waits and self._answers.get(token) is Decision.CONTINUE:
                 self._answers[token] = None
             self._happened.append(Reported(token, [(step, metrics)]))
             # The caller is no more made for several threads than most are.
@@ -118,7 +122,7 @@ class InlineExecutor:
                         let_attend()
                 elif time.monotonic() - attended_at >= _ATTEND_S:
                     let_attend()
-            return self._answers[token] or Decision.CONTINUE
+            return self._answers.get(token, Decision.STOP) or Decision.CONTINUE
 
         return report
 

@@ -44,11 +44,12 @@ class TrialFacts:
     seed: int
     budget: float | None
     waits: bool
+    attempt: int = 1
 
     @classmethod
     def of(cls, launch: Launch) -> TrialFacts:
         """Return the facts of *launch*."""
-        return cls(launch.number, launch.config, launch.seed, launch.budget, launch.waits)
+        return cls(launch.number, launch.config, launch.seed, launch.budget, launch.waits, launch.attempt)
 
 
 class LiveTrial:
@@ -62,6 +63,7 @@ class LiveTrial:
         self._last_step = 0.0
         self._reported: dict[str, float] = {}
         self._decision = "continue"
+        self._has_saved = False
 
     @property
     def number(self) -> int:
@@ -168,13 +170,16 @@ class LiveTrial:
             else:
                 shutil.copyfile(source, copy)
             new.rename(place / str(serial))  # the highest number counts
+            self._has_saved = True
             for other in place.iterdir():
                 if other.name != str(serial):
                     _remove(other)
 
     def load_checkpoint(self) -> Path | None:
         """Return the file or folder that this trial saved last, in this attempt or an earlier one; else ``None``."""
-        current = None if self._folder is None else _current(Path(self._folder) / _CHECKPOINT)
+        if self._folder is None or not (self._has_saved or self._facts.attempt > 1):
+            return None  # what lies there at a first attempt is left of another study that had the name
+        current = _current(Path(self._folder) / _CHECKPOINT)
         return None if current is None else next(current.iterdir(), None)
 
     def __getattr__(self, name: str) -> NoReturn:

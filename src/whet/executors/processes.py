@@ -147,6 +147,7 @@ class ProcessExecutor:
                 "seed": launch.seed,
                 "budget": launch.budget,
                 "waits": launch.waits,
+                "attempt": launch.attempt,
             },
             "env": {name: from_os(value) for name, value in variables.items()},
             "cwd": from_os(self._cwd),

@@ -251,9 +251,16 @@ class _SlotProcess:
             self._attempt = None
         elif attempt.is_report_due(now):
             attempt.readings.write()
-            if not self._outbox and (rows := attempt.readings.take_rows()):
-                self._say({"rows": rows, "asks": attempt.takes_question()})
+            if not self._outbox:
+                self._report(attempt)
             attempt.reported(now)
+
+    def _report(self, attempt: Attempt) -> None:
+        rows, asks = attempt.readings.take_rows(), attempt.takes_question()
+        if rows:
+            self._say({"rows": rows, "asks": asks})
+        elif asks:  # nothing of the report counts, as beyond the most names: nobody else will answer
+            attempt.decided("continue")
 
     def _say(self, message: dict[str, Any]) -> None:
         """Send a message, at once as far as the coordinator takes it."""

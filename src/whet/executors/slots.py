@@ -85,6 +85,10 @@ class Runner:
             return False
         return True
 
+    def kill(self) -> None:
+        """End the guard, which may be loading for a long time; slot processes that it has forked end by themselves."""
+        self._process.kill()
+
     def lose(self) -> None:
         """Take note that one of its slots is gone; with the last one the guard goes as well."""
         self._n_alive -= 1
@@ -177,7 +181,9 @@ class Slot:
         return [self.mark] if guards is None or not self._runner.has_ended() else [self.mark, guards]
 
     def hang_up(self) -> None:
-        """Say that nothing more will be sent: the slot process ends."""
+        """Say that nothing more will be sent: the slot process ends. What has not come up yet is ended."""
+        if self._pid is None:
+            self._runner.kill()
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
 

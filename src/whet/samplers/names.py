@@ -32,6 +32,20 @@ def sampler_named(name: str) -> Sampler:
     return SAMPLERS[name]()
 
 
+def sampler_from(given: object) -> Sampler:
+    """Return the sampler that *given* is or names.
+
+    Raises:
+        UsageError: it is none, and names none.
+    """
+    if isinstance(given, str):
+        return sampler_named(given)
+    if isinstance(given, type) or not hasattr(given, "suggest"):
+        raise UsageError(f"a sampler is a name ({', '.join(SAMPLERS)}) or an object with `suggest`, got {given!r}")
+    sampler: Sampler = given
+    return sampler
+
+
 def name_of(sampler: Sampler) -> str:
     """Return the name by which :func:`sampler_named` finds the class of *sampler*, else the name of the class."""
     return next((name for name, kind in SAMPLERS.items() if type(sampler) is kind), type(sampler).__name__)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from whet.core.history import History
-from whet.core.protocols import Assignment, Decision, New
+from whet.core.protocols import Assignment, Decision, New, Scheduler
+from whet.errors import UsageError
 
 
 class Fifo:
@@ -18,3 +19,20 @@ class Fifo:
         """Let every trial go on; see `Scheduler`."""
         del history, number
         return Decision.CONTINUE
+
+
+def scheduler_from(given: object) -> Scheduler:
+    """Return the scheduler that *given* is; for ``None`` the one that lets every trial run to its end.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if given is None:
+        return Fifo()
+    if isinstance(given, (str, type)) or not hasattr(given, "assign") or not hasattr(given, "decide"):
+        raise UsageError(
+            f"a scheduler is an object with `assign` and `decide`, got {given!r}; "
+            "schedulers by name (median, hyperband, asha) are still to come"
+        )
+    scheduler: Scheduler = given
+    return scheduler

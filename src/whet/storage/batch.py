@@ -166,7 +166,7 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: it is empty, too long, or holds what is no text.
     """
-    if not name.strip():
+    if not isinstance(name, str) or not name.strip():
         raise UsageError(f"a study needs a name with at least one visible character, got {name!r}")
     if len(name) > MAX_NAME:
         raise UsageError(f"a study's name may have {MAX_NAME} characters, got {len(name)}: {name[:20]!r}…")

@@ -29,6 +29,8 @@ def open_store(store: str | Path | Store | None, *, must_exist: bool = False) ->
     if store is None:
         return _in_memory()
     if not isinstance(store, (str, Path)):
+        if not hasattr(store, "append"):
+            raise UsageError(f"a store is a path, a URL or a Store, got {store!r}")
         return store
     path = file_of(store)
     if path is None:

@@ -257,6 +257,24 @@ class StoreContract(LogContract, GivenContract):
             pass
         store.delete(study)
 
+    def test_several_processes_may_share_a_study_and_none_has_it_to_itself_then(
+        self, writer: Writer, connect: Connect
+    ) -> None:
+        store, study = writer.store, writer.study
+        with closing(connect()) as other, store.hold(study, shared=True):
+            with other.hold(study, shared=True):
+                for handle in (store, other):
+                    with pytest.raises(StudyBusy), handle.hold(study):
+                        pass
+            holder = other.studies("study")[0].holder
+            assert holder is not None
+            assert holder.startswith("pid ")
+            with pytest.raises(StudyBusy):
+                other.delete(study)
+        with store.hold(study), pytest.raises(StudyBusy), store.hold(study, shared=True):
+            pass
+        assert store.studies("study")[0].holder is None
+
     def test_closing_twice_does_no_harm(self, connect: Connect) -> None:
         store = connect()
         store.close()
