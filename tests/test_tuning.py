@@ -365,6 +365,7 @@ def test_a_function_that_cannot_be_sent_names_what_it_holds() -> None:
         ({"deterministic": True, "workers": 9}, UsageError, "9"),
         ({"repeats": 0}, UsageError, "repeats"),
         ({"name": ""}, UsageError, "name"),
+        ({"trial_memory": 10}, UsageError, "number of bytes"),
         ({"sampler": 3}, UsageError, "a sampler is a name"),
         ({"scheduler": "asha"}, UsageError, "a scheduler is an object"),
         ({"objective": ["minimize", "maximize"]}, UsageError, "metric names with their directions"),

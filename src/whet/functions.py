@@ -32,6 +32,7 @@ from whet.stopping import Limits, limits_of
 from whet.storage.places import database_file, study_dir
 
 GRACE_S = 10.0  # that a trial has for its end once it was asked to end
+_LEAST_MEMORY = 1 << 20
 _LOCKS = "runner-*.lock"
 _RESENT = {"terminated": signal.SIGTERM, "hangup": signal.SIGHUP}
 
@@ -69,6 +70,10 @@ class Job:
             is_number = isinstance(limit, int | float) and not isinstance(limit, bool)
             if limit is not None and not (is_number and 0 < limit < float("inf")):
                 raise UsageError(f"{what} must be a finite number greater than 0 ({unit}), got {limit!r}")
+        if self.memory_bytes is not None and self.memory_bytes < _LEAST_MEMORY:
+            raise UsageError(
+                f"trial_memory is a number of bytes, as in 2 * 2**30, got {self.memory_bytes!r}: no Python fits into that"
+            )
         if self.retries is not None:
             _check_retries(self.retries)
         if isinstance(self.executor, str):
