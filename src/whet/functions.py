@@ -72,7 +72,7 @@ class Job:
                 raise UsageError(f"{what} must be a finite number greater than 0 ({unit}), got {limit!r}")
         if self.memory_bytes is not None and self.memory_bytes < _LEAST_MEMORY:
             raise UsageError(
-                f"trial_memory is a number of bytes, as in 2 * 2**30, got {self.memory_bytes!r}: no Python fits into that"
+                f"trial_memory is a number of bytes, as in 2 * 2**30, and no Python fits into {self.memory_bytes!r}"
             )
         if self.retries is not None:
             _check_retries(self.retries)
