@@ -10,8 +10,8 @@ from whet.cli.script import ScriptRun
 from whet.core.protocols import Launch
 from whet.executors.commands import Command
 from whet.executors.gpus import Gpus
+from whet.executors.pool import trial_variables
 
-METRICS_FILE = "metrics.in.jsonl"
 _THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -53,15 +53,9 @@ class Launcher:
 
     def _variables(self, launch: Launch, directory: Path, known: Mapping[str, str]) -> dict[str, str]:
         variables = {
-            "WHET_STUDY": launch.study,
-            "WHET_TRIAL": str(launch.number),
-            "WHET_ATTEMPT": str(launch.attempt),
-            "WHET_TRIAL_DIR": str(directory),
-            "WHET_SEED": str(launch.seed),
-            "WHET_BUDGET": known["budget"],
+            **trial_variables(launch, directory, known["budget"]),
             "WHET_CHECKPOINT_IN": known["checkpoint_in"],
             "WHET_CHECKPOINT_OUT": known["checkpoint_out"],
-            "WHET_METRICS": str(directory / METRICS_FILE),
         }
         if self._gpus is not None:
             # The names of `nvidia-smi` are in the order of the bus; CUDA's own order puts the fastest first.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from whet.cli.launching import METRICS_FILE
+from whet.executors.pool import METRICS_FILE
 
 _LOG = re.compile(r"(stdout|stderr)(\.attempt[0-9]+)?\.log")
 _READINGS = re.compile(r"metrics(\.attempt[0-9]+)?\.jsonl")

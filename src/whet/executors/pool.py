@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from whet.core.protocols import Ended, Happening, Reported
+from whet.core.protocols import Ended, Happening, Launch, Reported
 from whet.errors import ExecutorError, UsageError
 from whet.executors.processtree import kill_marked
 from whet.executors.slots import CLOSE_S, Slot
 from whet.executors.turns import say_nothing, take_turn
 
+METRICS_FILE = "metrics.in.jsonl"  # to which a trial appends what it reports on purpose
 TOKEN_VARIABLE = "WHET_TOKEN"  # noqa: S105 - the name of a variable; what it holds is no secret
 
 
@@ -222,3 +223,16 @@ class Pool:
         duration_s = time.monotonic() - self._began.pop(slot.token)
         message = "the process beside the trial was killed or did not answer; what ran of the trial was ended"
         self._happened.append(Ended(slot.token, "lost", None, {}, f"{message}\n{complaints}".strip(), duration_s))
+
+
+def trial_variables(launch: Launch, directory: Path, budget: str) -> dict[str, str]:
+    """Return what every attempt finds in its environment about itself; *directory* is its trial's."""
+    return {
+        "WHET_STUDY": launch.study,
+        "WHET_TRIAL": str(launch.number),
+        "WHET_ATTEMPT": str(launch.attempt),
+        "WHET_TRIAL_DIR": str(directory),
+        "WHET_SEED": str(launch.seed),
+        "WHET_BUDGET": budget,
+        "WHET_METRICS": str(directory / METRICS_FILE),
+    }

@@ -16,12 +16,11 @@ from typing import Any, Literal
 from whet.core.protocols import Decision, Happening, Launch
 from whet.executors.calling import Function
 from whet.executors.packing import pack
-from whet.executors.pool import TOKEN_VARIABLE, Pool, check_bounds, check_limits
+from whet.executors.pool import TOKEN_VARIABLE, Pool, check_bounds, check_limits, trial_variables
 from whet.executors.slots import Interpreter, Slot, start_runner
 from whet.executors.turns import say_nothing
 from whet.executors.wire import from_os
 
-METRICS_FILE = "metrics.in.jsonl"
 _IS_FORK_SAFE = sys.platform == "linux"  # elsewhere system libraries start threads of their own
 _READY_S = 600.0  # importing what a function needs may take its time
 # Our package and the standard library come first, and the caller's path once they are loaded.
@@ -130,16 +129,8 @@ class ProcessExecutor:
         import cloudpickle
 
         directory = self._folder / str(launch.number)
-        variables = {
-            "WHET_STUDY": launch.study,
-            "WHET_TRIAL": str(launch.number),
-            "WHET_ATTEMPT": str(launch.attempt),
-            "WHET_TRIAL_DIR": str(directory),
-            "WHET_SEED": str(launch.seed),
-            "WHET_BUDGET": "" if launch.budget is None else f"{launch.budget:g}",
-            "WHET_METRICS": str(directory / METRICS_FILE),
-            TOKEN_VARIABLE: launch.token,
-        }
+        budget = "" if launch.budget is None else f"{launch.budget:g}"
+        variables = {**trial_variables(launch, directory, budget), TOKEN_VARIABLE: launch.token}
         return {
             "call": {
                 "number": launch.number,
