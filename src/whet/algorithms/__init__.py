@@ -1,0 +1,1 @@
+"""How to search, as pure numerics on arrays: knows nothing of studies, trials or spaces."""

@@ -1,0 +1,154 @@
+"""Between configs and points of the cube in which model-based samplers search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whet.algorithms.cube import Bools, Cube, Floats
+from whet.errors import ConfigError, SpaceError
+from whet.space.base import Domain
+from whet.space.conditions import Condition, condition_from
+from whet.space.domain import Categorical
+from whet.space.space import Space
+
+_MOST_LEVELS = 2**14  # an axis with more values is searched as a continuous one
+_MOST_COMBINATIONS = 2**16  # of values that a condition depends on and that are looked up in a table
+
+
+class Codec:
+    """The axes of a space that vary, and the maps between its configs and their points.
+
+    Zipped parameters share an axis, and what has a single value has none.
+
+    Raises:
+        SpaceError: a parameter has no map to the unit interval.
+    """
+
+    def __init__(self, space: Space) -> None:
+        bad = next((name for name, domain in space.items() if not domain.is_encodable), None)
+        if bad is not None:
+            raise SpaceError(
+                f"this search needs to map every parameter to the unit interval, and {bad!r} ({space[bad]}) can only "
+                "be sampled; use random search"
+            )
+        self.space = space
+        names = list(space)
+        self.axes = [axis for axis in space.axes if space[axis[0]].size != 1]
+        self._columns = [[names.index(name) for name in axis] for axis in self.axes]
+        self._leaders = [axis[0] for axis in self.axes]
+        self._fixed = {name: 0.5 for axis in space.axes if space[axis[0]].size == 1 for name in axis}
+        centres = tuple(_centres(space[name]) for name in self._leaders)
+        is_category = np.array([isinstance(space[name], Categorical) for name in self._leaders], dtype=bool)
+        self.cube = Cube(centres, is_category, self._activate)
+        self._rules = {name: self._rule(condition_from(d.when)) for name, d in space.items() if d.when is not None}
+        self._forbidden = [self._rule(condition) for condition in space.forbid]
+        self._order = self._by_dependency()
+
+    def points(self, encoded: Floats) -> Floats:
+        """Return the (n, d) points of configs that the space has *encoded*, (n, number of parameters)."""
+        x = np.empty((len(encoded), len(self.axes)))
+        for axis, columns in enumerate(self._columns):
+            x[:, axis] = encoded[:, columns[0]]
+            for column in columns[1:]:
+                x[:, axis] = np.where(np.isnan(x[:, axis]), encoded[:, column], x[:, axis])
+        return x
+
+    def point(self, config: Mapping[str, Any]) -> Floats:
+        """Return the (d,) point of *config*."""
+        point: Floats = self.points(self.space.encode_many([config]))[0]
+        return point
+
+    def config(self, x: Floats) -> dict[str, Any]:
+        """Return the config at a settled point, (d,)."""
+        place = dict.fromkeys(self.space, np.nan) | self._fixed
+        for axis, u in zip(self.axes, x, strict=True):
+            place |= dict.fromkeys(axis, u)
+        return self.space.decode(np.array(list(place.values())))
+
+    # ---- which axes are active, and what is forbidden
+    def _by_dependency(self) -> list[str]:
+        """Return the names with conditions so that each comes after those that its own asks for."""
+        order: list[str] = []
+        waiting = list(self._rules)
+        while waiting:
+            ready = [name for name in waiting if not set(self._rules[name].names) & set(waiting)]
+            assert ready, "a space has no circular conditions"
+            order += ready
+            waiting = [name for name in waiting if name not in ready]
+        return order
+
+    def _rule(self, condition: Condition) -> _Rule:
+        axis_of = {name: i for i, axis in enumerate(self.axes) for name in axis}
+        return _Rule(condition, self.space, axis_of, self.cube)
+
+    def _activate(self, x: Floats) -> tuple[Floats, Bools]:
+        if not self._rules and not self._forbidden:
+            return x, np.ones(len(x), dtype=bool)
+        is_active: dict[str, Bools] = {}
+        for name in self._order:
+            is_active[name] = self._rules[name].holds(x, is_active)
+        if is_active:
+            x = x.copy()
+            for i, axis in enumerate(self.axes):
+                if all(name in is_active for name in axis):
+                    x[~np.logical_or.reduce([is_active[name] for name in axis]), i] = np.nan
+        is_allowed = np.ones(len(x), dtype=bool)
+        for rule in self._forbidden:
+            is_allowed &= ~rule.holds(x, is_active)
+        return x, is_allowed
+
+
+class _Rule:
+    """A condition, evaluated on many points at once; what was found for a combination of levels is remembered."""
+
+    def __init__(self, condition: Condition, space: Space, axis_of: Mapping[str, int], cube: Cube) -> None:
+        self.names = condition.names
+        self._condition, self._space, self._axis_of, self._cube = condition, space, axis_of, cube
+        # Per name: one state for "not active", then its levels.
+        sizes = [1 + (int(cube.n_levels[axis_of[name]]) if name in axis_of else 1) for name in self.names]
+        is_listed = all(not cube.is_continuous[axis_of[name]] for name in self.names if name in axis_of)
+        n_combinations = int(np.prod(sizes, dtype=float))
+        self._strides = np.cumprod([1, *sizes[:-1]]).astype(np.int64) if is_listed else None
+        self._table: NDArray[np.int8] | None = None
+        if is_listed and n_combinations <= _MOST_COMBINATIONS:
+            self._table = np.full(n_combinations, -1, dtype=np.int8)  # -1: not known yet
+
+    def holds(self, x: Floats, is_active: Mapping[str, Bools]) -> Bools:
+        """Tell at which of the points *x* the condition holds; *is_active* has the names with conditions."""
+        n = len(x)
+        active = [is_active.get(name, np.ones(n, dtype=bool)) for name in self.names]
+        if self._table is None or self._strides is None:
+            return np.fromiter((self._at(x[i], [a[i] for a in active]) for i in range(n)), dtype=bool, count=n)
+        codes = np.zeros(n, dtype=np.int64)
+        for name, stride, a in zip(self.names, self._strides, active, strict=True):
+            axis = self._axis_of.get(name)
+            level = 0 if axis is None else self._cube.level(x[:, axis], axis)
+            codes += stride * np.where(a, 1 + level, 0)
+        found = self._table[codes]
+        for code, i in zip(*np.unique(codes[found < 0], return_index=True), strict=True):
+            row = np.flatnonzero(found < 0)[i]
+            self._table[code] = self._at(x[row], [a[row] for a in active])
+        holds: Bools = self._table[codes] == 1
+        return holds
+
+    def _at(self, x: Floats, active: list[Any]) -> bool:
+        config = {}
+        for name, is_there in zip(self.names, active, strict=True):
+            if is_there:
+                axis = self._axis_of.get(name)
+                config[name] = self._space[name].decode(0.5 if axis is None else float(x[axis]))
+        try:
+            return self._condition.holds(config)
+        except ConfigError:  # cannot be evaluated: asking for the config itself says why
+            return False
+
+
+def _centres(domain: Domain) -> Floats | None:
+    """Return the places of the values of *domain*, ascending, or ``None`` if they are not few."""
+    if domain.size is None or domain.size > _MOST_LEVELS:
+        return None
+    return np.array([domain.encode(domain.value_at(index)) for index in range(domain.size)])
