@@ -20,6 +20,7 @@ import whet
 from whet.core.protocols import Decision
 from whet.core.trial import State
 from whet.errors import ConfigError, ExecutorError, SpaceError, StudyBusy, UsageError
+from whet.samplers.names import name_of, options_of
 
 SPACE = {"x": (-1.0, 1.0)}
 EXECUTORS = pytest.mark.parametrize("executor", ["inline", "processes"])
@@ -97,6 +98,16 @@ def test_first_configs_come_first() -> None:
     assert study.best_value == 0.0
 
 
+def test_a_first_config_may_leave_something_out() -> None:
+    space = {"x": (-1.0, 1.0), "n": (1, 9), "kind": ["a", "b"]}
+    study = tune(lambda config: config["x"], space, first=[{"n": 2}, {"n": 2, "x": 0.0}, {"kind": "b"}], n_trials=4)
+    assert [trial.config for trial in study.trials if trial.given] == [
+        {"x": 0.0, "n": 2, "kind": "a"},
+        {"x": 0.0, "n": 5, "kind": "b"},
+    ]
+    assert len(study.trials) == 4
+
+
 def test_repeats_share_a_config_and_differ_in_their_seeds() -> None:
     def seed_of(trial: Any) -> float:
         return float(trial.seed % 1000)
@@ -110,6 +121,29 @@ def test_repeats_share_a_config_and_differ_in_their_seeds() -> None:
 
 
 # ---- a name
+def test_a_sampler_goes_on_with_its_options_until_another_one_is_given() -> None:
+    def options(**more: Any) -> dict[str, Any]:
+        study = tune(lambda config: config["x"] ** 2, name="s", executor="inline", **more)
+        kept = study.ledger.history.settings
+        assert options_of(study.sampler) == options_of(whet.load("s").sampler) == kept["sampler_options"]
+        assert name_of(study.sampler) == name_of(whet.load("s").sampler) == kept["sampler"]
+        return {kept["sampler"]: kept["sampler_options"]}
+
+    assert options(sampler="tpe(n_start=3)") == {"tpe": {"n_start": 3}}
+    assert options(n_trials=7) == {"tpe": {"n_start": 3}}
+    assert options(n_trials=8, sampler=whet.samplers.TPE(gamma=0.5)) == {"tpe": {"gamma": 0.5}}
+    assert options(n_trials=9, sampler="gp(acquisition='ucb')") == {"gp": {"acquisition": "ucb"}}
+    assert options(n_trials=10, sampler="bayes") == {"gp": {}}
+    sources = {trial.why["source"] for trial in whet.load("s").trials}
+    assert sources == {"start", "tpe", "gp"}
+
+
+def test_a_sampler_given_to_load_is_for_that_object_alone() -> None:
+    tune(lambda config: config["x"] ** 2, name="s", executor="inline", sampler="random")
+    assert type(whet.load("s", sampler="gp").sampler) is whet.samplers.GP
+    assert type(whet.load("s").sampler) is whet.samplers.Random
+
+
 def test_the_same_call_goes_on_to_the_total() -> None:
     calls = tune(lambda config: config["x"] ** 2, name="again", n_trials=3, executor="inline")
     before = [trial.config for trial in calls.trials]
@@ -354,6 +388,10 @@ def test_a_function_that_cannot_be_sent_names_what_it_holds() -> None:
         ({"trial_timeout": 0}, UsageError, "trial_timeout"),
         ({"trial_memory": math.inf}, UsageError, "trial_memory"),
         ({"sampler": "gridd"}, UsageError, "did you mean 'grid'"),
+        ({"sampler": "tpe(n_strat=3)"}, UsageError, "did you mean 'n_start'"),
+        ({"sampler": "gp(acquisition=uc)"}, UsageError, "acquisition is one of .*, got 'uc'"),
+        ({"sampler": "gp", "objective": {"a": "minimize", "b": "maximize"}}, UsageError, "exactly one objective"),
+        ({"sampler": "tpe", "space": {"g": whet.NumpyDistribution("gamma", (2.0,))}}, SpaceError, "g: tpe needs"),
         ({"first": [{"y": 1}]}, ConfigError, "y"),
         ({"first": [{"x": 7.0}]}, ConfigError, "x"),
         ({"objective": "minimise it"}, UsageError, "minimise it"),

@@ -33,6 +33,7 @@ class Filling:
 
     Attributes:
         is_exhausted: nothing new is left to ask, until someone changes the limits.
+        known: what the last suggestions were made from.
     """
 
     def __init__(self, sampler: Sampler, scheduler: Scheduler, slots: int, *, in_background: bool = True) -> None:
@@ -41,6 +42,7 @@ class Filling:
         self._numbers: list[int] = []  # reserved and not asked yet
         self._suggesting: Future[list[Draft]] | None = None
         self.is_exhausted = False
+        self.known: History | None = None
 
     @property
     def is_suggesting(self) -> bool:
@@ -114,6 +116,7 @@ class Filling:
             new = [a for a in assigned if isinstance(a, New)]
             if not new:
                 return drafts
+            self.known = known
             choose = partial(ask_drafts, known, self._sampler, numbers[: len(new)], new, now=time.time)
             if not self._in_background:
                 return drafts + self._asked(choose())

@@ -26,6 +26,7 @@ from whet.core.values import Rules
 from whet.errors import StoreError, UsageError
 from whet.executors.calling import bind
 from whet.executors.turns import take_turn
+from whet.explaining import Choice
 from whet.run import Observer, Outcome, Runnable, run
 from whet.space.space import Space
 from whet.stopping import Limits, limits_of
@@ -114,7 +115,9 @@ def _check_retries(retries: object) -> None:
 
 @dataclass(slots=True)
 class Teller:
-    """An observer that also calls the user's own callbacks; the first of them that fails ends the run.
+    """An observer that also says what the sampler does, and calls the user's own callbacks.
+
+    The first callback that fails ends the run.
 
     Attributes:
         error: what that callback raised.
@@ -123,11 +126,14 @@ class Teller:
     inner: Observer
     ledger: Ledger
     callbacks: Sequence[Callable[[Trial], object]] = ()
+    choice: Choice | None = None
     error: Exception | None = field(default=None, init=False)
 
     def started(self, trial: Trial, history: History) -> None:
         """See `Observer`."""
         self.inner.started(trial, history)
+        if self.choice is not None and (news := self.choice.news(history)) is not None:
+            self.inner.notice(news)
 
     def requeued(self, trial: Trial, history: History) -> None:
         """See `Observer`."""
@@ -177,7 +183,7 @@ def run_shown(
         style=style_for(is_shown),
         is_kept=folder.is_kept,
     )
-    teller = Teller(shown, ledger, callbacks)
+    teller = Teller(shown, ledger, callbacks, Choice(study.sampler) if is_shown else None)
     outcome = None
     try:
         outcome = run_function(study, job, limits, folder.path, teller)

@@ -314,14 +314,13 @@ class _Loop:
         while True:
             try:
                 below = self._filling.below(self._ledger.history) if reserve else None
-                appended = self._patiently(partial(self._ledger.commit, drafts, reserve=reserve, below=below))
+                commit = partial(self._ledger.commit, drafts, reserve=reserve, below=below, known=self._filling.known)
+                appended = self._patiently(commit)
                 break
-            except StateError:
+            except StateError as refusal:
                 news = self._patiently(self._ledger.catch_up)
-                possible = self._ledger.possible(drafts)
-                if not news and len(possible) == len(drafts):
-                    raise
-                drafts = possible
+                drafts, taken = self._ledger.salvaged(drafts, self._filling.known, None if news else refusal)
+                self._filling.add(taken)
         self._unwritten = ()
         self._filling.add(appended.numbers)
         started = {draft.payload["token"]: draft.trial for draft in drafts if draft.kind is Kind.STARTED}

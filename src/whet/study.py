@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, overload
 
-from whet.core.annotating import annotation_draft, trial_number
+from whet.core.annotating import annotate, trial_number
 from whet.core.events import Draft, Kind
 from whet.core.giving import Added, add, enqueue
 from whet.core.handing import hand_out
@@ -18,11 +18,12 @@ from whet.core.problem import Constraint, Fidelity, Objective, problem_of
 from whet.core.protocols import Decision, Executor, Sampler, Scheduler, Store, StudyRecord
 from whet.core.randomness import checked_seed, fresh_seed
 from whet.core.trial import Cause, Trial
-from whet.core.values import Rules, Told, final_metrics, judge, metrics_of, number_of
+from whet.core.values import Told, metrics_of, number_of, verdict_on
 from whet.errors import StaleAttempt, StateError, StudyBusy, UsageError
+from whet.explaining import explanation_of
 from whet.functions import Folder, Job, as_callbacks, resend, run_shown, stop_runs
 from whet.run import Outcome
-from whet.samplers.names import name_of, sampler_from
+from whet.samplers.names import check_sampler, sampler_from, sampler_of, sampler_settings
 from whet.schedulers.fifo import scheduler_from
 from whet.space.space import Space
 from whet.stopping import Limits
@@ -71,16 +72,16 @@ class Study:
         for what, n in (("repeats", repeats), ("lookahead", 1 if lookahead is None else lookahead)):
             if isinstance(n, bool) or not isinstance(n, int) or n < 1:
                 raise UsageError(f"{what} must be at least 1, a whole number, got {n!r}")
-        problem = problem_of(space, objective, constraints, fidelity)
+        problem, chosen = problem_of(space, objective, constraints, fidelity), sampler_from(sampler)
+        check_sampler(chosen, problem)
         kept = {
             "problem": problem.to_json(),
             "seed": fresh_seed() if seed is None else checked_seed(seed),
             "repeats": repeats,
-            "sampler": name_of(sampler_from(sampler)),
+            **sampler_settings(chosen),
             "lookahead": lookahead,
             **(settings or {}),
         }
-        chosen = sampler_from(sampler)
         opened = open_store(store)
         self._attach(opened, opened.create(name, kept), chosen, scheduler)
 
@@ -142,9 +143,7 @@ class Study:
             StateError: the trial is not running.
         """
         with self._lock:
-            history = self.ledger.history
-            rules = Rules.from_json(history.settings.get("rules", {}))
-            verdict = judge(history.problem, rules, final_metrics(values, history.problem))
+            verdict = verdict_on(values, self.ledger.history)
             running = self._running(trial)
             payload: dict[str, Any] = {"values": verdict.values}
             if verdict.cause is None:
@@ -184,12 +183,10 @@ class Study:
         Raises:
             UsageError: a config that is not in the space, or a value that is none; nothing is added.
         """
-        history = self.ledger.history
-        rules = Rules.from_json(history.settings.get("rules", {}))
         rows = []
         for index, (config, values) in enumerate(trials):
             try:
-                rows.append(Added(config, judge(history.problem, rules, final_metrics(values, history.problem))))
+                rows.append(Added(config, verdict_on(values, self.ledger.history)))
             except UsageError as error:
                 raise UsageError(f"row {index}: {error}") from None
         with self._lock:
@@ -210,12 +207,7 @@ class Study:
             UsageError: a value that JSON cannot hold, or more than 1 MB of it; the message names it.
             StateError: there is no such trial.
         """
-        number = None if trial is None else trial_number(trial)
-        if number is not None:
-            self.ledger.catch_up()
-            if not 0 <= number < self.ledger.history.n_numbers:
-                raise StateError(f"trial {number} of study {self.name!r} does not exist")
-        self.ledger.commit([annotation_draft(number, attributes, note, now=time.time)])
+        annotate(self.ledger, trial, attributes, note, now=time.time)
 
     def _running(self, trial: Trial | int) -> Trial:
         """Return the trial as it is known now; a `Trial` given speaks for its own attempt."""
@@ -353,6 +345,11 @@ class Study:
         """The value of the best trial, in the user's sign."""
         return self.best.values[self.ledger.history.problem.objectives[0].name]
 
+    def explain(self) -> str:
+        """Return in a few lines what the sampler does and why, where the configs came from, and what it expected."""
+        self.ledger.catch_up()
+        return explanation_of(self.ledger, self.sampler).text
+
     def to_frame(self) -> Any:
         """Return the trials as a ``pandas.DataFrame``, without pandas as a dict of columns; see `whet.frames`."""
         from whet.frames import frame_of
@@ -396,5 +393,7 @@ def load(
     opened = open_store(DEFAULT_STORE if store is None else store, must_exist=True)
     record = opened.studies(name)[0]
     study = Study.__new__(Study)
-    study._attach(opened, record, sampler_from(sampler or record.settings["sampler"]), scheduler)
+    chosen = sampler_of(record.settings) if sampler is None else sampler_from(sampler)
+    study._attach(opened, record, chosen, scheduler)
+    check_sampler(chosen, study.ledger.history.problem)
     return study

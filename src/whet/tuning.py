@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from whet.core.completing import completed
 from whet.core.events import Draft, Kind
-from whet.core.giving import checked_config
 from whet.core.lookahead import DEFAULT_LOOKAHEAD
 from whet.core.problem import Constraint, Fidelity, Objective, Problem, problem_of
 from whet.core.protocols import Executor, Sampler, Scheduler, Store
@@ -15,7 +15,7 @@ from whet.core.trial import Trial
 from whet.errors import StudyExists, UsageError
 from whet.executors.calling import bind
 from whet.functions import check_bounds
-from whet.samplers.names import name_of, sampler_from
+from whet.samplers.names import sampler_from, sampler_settings
 from whet.space.plain import value_key
 from whet.space.space import Space
 from whet.stopping import Limits
@@ -70,7 +70,8 @@ def tune(  # noqa: PLR0913 - what users may say of a search
             else in memory.
         name: by which it is found again.
         executor: see `Study.run`.
-        first: configs to try before any other.
+        first: configs to try before any other; what one leaves out is the middle of its domain, or of a list of other
+            things than numbers the first.
         repeats: how many trials, with different seeds, share a config.
         deterministic: makes the sequence the same for 1 to 8 workers, whoever is faster.
         progress: show how it goes.
@@ -90,16 +91,13 @@ def tune(  # noqa: PLR0913 - what users may say of a search
         StoreError: the store cannot be used.
     """
     problem = problem_of(space, objective, constraints, fidelity)
-    configs = [checked_config(problem.space, config) for config in first]
+    configs = [completed(problem.space, config) for config in first]
     check_bounds(problem.space, Limits(n_trials, timeout, target, max_failures))
     bind(fn, has_fidelity=problem.fidelity is not None)
     kept = open_store(DEFAULT_STORE if store is None and name is not None else store)
     asked = {"seed": seed, "repeats": repeats, "lookahead": DEFAULT_LOOKAHEAD if deterministic else None}
     study = _study("study" if name is None else name, kept, problem, sampler, scheduler, asked)
-    given = {value_key(given.parsed()) for given in study.ledger.history.given.configs}
-    for config in configs:
-        if value_key(config) not in given:
-            study.enqueue(config)
+    give_first(study, configs)
     return study.run(
         fn,
         n_trials=n_trials,
@@ -146,9 +144,24 @@ def _study(
         other = None if sampler == "auto" else sampler_from(sampler)
         study = load(name, store, sampler=other, scheduler=scheduler)
         _check_same(study, problem, {key: value for key, value in asked.items() if value is not None})
-        if other is not None and study.ledger.history.settings["sampler"] != name_of(other):
-            study.ledger.commit([Draft(Kind.AMENDED, None, {"settings": {"sampler": name_of(other)}})])
+        if other is not None:
+            kept, now = study.ledger.history.settings, sampler_settings(other)
+            if (kept["sampler"], kept.get("sampler_options", {})) != (now["sampler"], now["sampler_options"]):
+                study.ledger.commit([Draft(Kind.AMENDED, None, {"settings": now})])
         return study
+
+
+def give_first(study: Study, configs: Iterable[Mapping[str, Any]]) -> None:
+    """Let *configs* be run before anything new is asked, those that nobody has given before.
+
+    Raises:
+        ConfigError: one of them is not in the space.
+    """
+    given = {value_key(given.parsed()) for given in study.ledger.history.given.configs}
+    for config in configs:
+        if value_key(config) not in given:
+            given.add(value_key(config))
+            study.enqueue(config)
 
 
 def _in_words(part: object) -> str:

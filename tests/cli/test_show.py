@@ -156,7 +156,7 @@ def test_a_trial_shows_all_that_is_known_of_it(tmp_path: Path) -> None:
         "opt = sgd",
         "acc = 0.30000000000000004",
         "other = inf",
-        "source=grid",
+        "chosen by  grid\n",
         f"{folder}\n",
         "stdout.log 1.5 kB, 1 other file",
         "train.py --lr 0.1 --opt sgd",

@@ -1,14 +1,16 @@
-"""The contract suite, run over every sampler that whet has."""
+"""The contract suites, run over the samplers that choose by the number alone, and over the default one."""
 
 from __future__ import annotations
 
 from whet.core.protocols import Sampler
 from whet.samplers import Auto, Grid, QuasiRandom, Random
 from whet.space.space import Space
-from whet.testing.sampler_suite import SamplerContract
+from whet.testing.sampler_hostile_suite import HostileSamplerContract
+from whet.testing.sampler_numbered_suite import NumberedSamplerContract
+from whet.testing.sampler_suite import FiniteSpaceContract
 
 
-class TestGrid(SamplerContract):
+class TestGrid(NumberedSamplerContract, FiniteSpaceContract, HostileSamplerContract):
     is_random = False
 
     def make(self) -> Sampler:
@@ -18,12 +20,12 @@ class TestGrid(SamplerContract):
         return space.is_finite
 
 
-class TestRandom(SamplerContract):
+class TestRandom(NumberedSamplerContract, FiniteSpaceContract, HostileSamplerContract):
     def make(self) -> Sampler:
         return Random()
 
 
-class TestQuasiRandom(SamplerContract):
+class TestQuasiRandom(NumberedSamplerContract, FiniteSpaceContract, HostileSamplerContract):
     jumps = False  # the sequence is found from its beginning
 
     def make(self) -> Sampler:
@@ -33,8 +35,6 @@ class TestQuasiRandom(SamplerContract):
         return space.is_encodable
 
 
-class TestAuto(SamplerContract):
-    jumps = False
-
+class TestAuto(FiniteSpaceContract, HostileSamplerContract):
     def make(self) -> Sampler:
         return Auto()

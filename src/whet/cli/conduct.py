@@ -22,6 +22,7 @@ from whet.describe import json_line
 from whet.errors import ExecutorError, StoreError
 from whet.executors.commands import CommandExecutor
 from whet.executors.gpus import GpuExecutor, Gpus, gpu_amount, visible_devices
+from whet.explaining import Choice
 from whet.storage.places import RUNNER_LOCK, study_dir
 from whet.study import Study
 
@@ -83,7 +84,8 @@ class Conduct:
         with study.ledger.store.hold(study.ledger.study):
             study.ledger.catch_up()  # what happened between reading the study and holding it
             study.ledger.commit(amendments)
-            console = Console(study.name, self._style, self._progress, self._folder, self._overwrites())
+            choice = Choice(study.sampler)
+            console = Console(study.name, self._style, self._progress, self._folder, self._overwrites(), choice)
             try:
                 for notice in notices if self._style != "quiet" else ():
                     console.notice(notice)

@@ -174,10 +174,17 @@ def _value(path: str, key: str, node: yaml.Node, option: click.Option) -> Any:
         return truth
     if option.multiple:
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        return [_scalar(path, key, item) for item in nodes]
+        return [_pairs(path, key, item) for item in nodes]
     if isinstance(node, yaml.MappingNode):  # retries: {timeout: 1}
         return ",".join(f"{_name(path, k)}={_scalar(path, key, v)}" for k, v in node.value)
     return _scalar(path, key, node)
+
+
+def _pairs(path: str, key: str, node: yaml.Node) -> str:
+    """Return one value of an option that is repeatable; a mapping as `name=value` pairs, as in `first: {lr: 0.1}`."""
+    if not isinstance(node, yaml.MappingNode):
+        return _scalar(path, key, node)
+    return ", ".join(f"{_name(path, name)}={_element(path, key, value)}" for name, value in node.value)
 
 
 def _scalar(path: str, key: str, node: yaml.Node) -> str:

@@ -10,6 +10,7 @@ from whet.cli.progress import Progress
 from whet.core.history import History
 from whet.core.trial import State, Trial
 from whet.describe import cause_text, json_line, state_text, trial_line, trial_name, trial_record
+from whet.explaining import Choice
 from whet.streams import Stream
 from whet.text import one_line, printable
 
@@ -38,16 +39,23 @@ class Console:
         progress: how far the run has come.
         folder: the study's directory, where its logs are.
         overwrites: looks out for files that trials write over each other.
+        choice: says what the sampler does.
 
     Attributes:
         has_shown_failure: whether the last lines of a failed trial have been shown.
     """
 
     def __init__(
-        self, study: str, style: Style, progress: Progress, folder: Path, overwrites: Overwrites | None = None
+        self,
+        study: str,
+        style: Style,
+        progress: Progress,
+        folder: Path,
+        overwrites: Overwrites | None = None,
+        choice: Choice | None = None,
     ) -> None:
         self._study, self._style, self._progress, self._folder = study, style, progress, folder
-        self._overwrites = overwrites
+        self._overwrites, self._choice = overwrites, choice
         self._out, self._err = Stream("stdout"), Stream("stderr")
         self._noticed: set[str] = set()
         self.has_shown_failure = False
@@ -58,7 +66,9 @@ class Console:
             self._table = Table(study, progress)
 
     def started(self, trial: Trial, history: History) -> None:
-        """Take note that an attempt begins; the table shows it at its next refresh."""
+        """Say what the sampler does, if that is new; the table shows the attempt at its next refresh."""
+        if self._choice is not None and self._style != "quiet" and (news := self._choice.news(history)) is not None:
+            self._tell(news)
         if self._overwrites is not None:
             self._overwrites.started(trial)
 
@@ -93,6 +103,9 @@ class Console:
         if text in self._noticed:
             return
         self._noticed.add(text)
+        self._tell(text)
+
+    def _tell(self, text: str) -> None:
         if self._table is not None and self._err.is_terminal:
             self._table.line(printable(text))  # the two share a screen
         else:

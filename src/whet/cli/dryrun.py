@@ -9,7 +9,7 @@ from typing import Any
 
 from whet.cli.prepare import Prepared
 from whet.core.asking import ask_drafts
-from whet.core.events import Kind
+from whet.core.events import Event, Kind
 from whet.core.history import History
 from whet.core.protocols import New
 from whet.core.randomness import replicate_seed
@@ -35,6 +35,9 @@ def show_commands(prepared: Prepared, name: str) -> int:
     n_shown = n_planned
     if request.trials is None and (n_planned is None or n_planned > request.max_trials):
         n_shown = _N_FIRST
+    if prepared.plan.heeds_results:
+        n_first = max(_N_FIRST, len(prepared.first))
+        n_shown = n_first if n_planned is None else min(n_first, n_planned)
     n = 0
     for number, config, replicate in islice(_trials(prepared), None if n_shown is None else n_shown * request.repeats):
         n += 1
@@ -42,6 +45,8 @@ def show_commands(prepared: Prepared, name: str) -> int:
         argv = run.argv(config, run.placeholders(name, number, seed, folder / str(number), None))
         out.line(json_line({"number": number, "config": config, "argv": argv}) if request.is_json else shell_line(argv))
     count = _count_text(n, n_planned, n_shown, request.repeats)
+    if prepared.plan.heeds_results:
+        count += f"; what {prepared.plan.strategy} chooses depends on what comes of those before"
     if request.is_json:
         err.line(count)
     else:
@@ -54,9 +59,12 @@ def show_commands(prepared: Prepared, name: str) -> int:
 
 def _trials(prepared: Prepared) -> Iterator[tuple[int, dict[str, Any], int]]:
     """Yield number, config and repeat of the trials as they will run."""
-    history = History(prepared.problem, prepared.run.seed, prepared.request.repeats)
+    history = _history(prepared)
+    for trial in history.unfinished.values():
+        yield trial.number, dict(trial.config or {}), trial.replicate
     sampler = sampler_named(prepared.plan.sampler)
-    first, n = 0, _CHUNK * history.repeats
+    n = (_N_FIRST if prepared.plan.heeds_results else _CHUNK) * history.repeats
+    first = history.n_numbers
     while True:
         drafts = ask_drafts(history, sampler, range(first, first + n), [New()] * n, now=lambda: 0.0)
         for draft in drafts:
@@ -64,6 +72,23 @@ def _trials(prepared: Prepared) -> Iterator[tuple[int, dict[str, Any], int]]:
                 return
             yield draft.trial, draft.payload["config"], draft.payload["replicate"]
         first += n
+
+
+def _history(prepared: Prepared) -> History:
+    """Return what is known when a study begins: the configs of ``--first``, which wait to be run."""
+    history = History(prepared.problem, prepared.run.seed, prepared.request.repeats)
+    numbered = list(enumerate(config for config in prepared.first for _ in range(history.repeats)))
+    return history.extended(
+        Event(
+            number + 1,
+            Kind.ENQUEUED,
+            number,
+            0,
+            0.0,
+            {"config": config, "group": number // history.repeats, "replicate": number % history.repeats},
+        )
+        for number, config in numbered
+    )
 
 
 def _count_text(n: int, n_planned: int | None, n_shown: int | None, repeats: int) -> str:

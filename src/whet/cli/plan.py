@@ -8,18 +8,19 @@ from dataclasses import dataclass
 
 from whet.cli.sweep import Sweep, Varied
 from whet.errors import UsageError
+from whet.samplers.names import SAMPLERS, described, plain_name, sampler_named, split_options
 from whet.space.domain import Float
 from whet.space.dsl import Budget, Drawn, Open
 from whet.space.grid import n_configs
 from whet.space.space import Space
 from whet.space.values import format_value
 
-STRATEGIES = ("grid", "random", "quasi_random", "auto", "none")
-LATER_STRATEGIES = ("gp", "tpe", "forest", "cmaes", "nsga2", "bohb")
+STRATEGIES = (*SAMPLERS, "none")
+LATER_STRATEGIES = tuple(name for name in ("gp", "tpe", "forest", "cmaes", "nsga2", "bohb") if name not in STRATEGIES)
 SCHEDULERS = ("none",)
 LATER_SCHEDULERS = ("median", "sha", "hyperband", "asha", "freeze_thaw", "pbt", "pb2")
 DEFAULT_MAX_TRIALS = 1_000
-_ALIASES = {"grid_search": "grid", "random_search": "random"}
+_BY_NUMBER = ("grid", "random", "quasi_random", "none")
 _THREE_DECADES = 1_000
 
 
@@ -28,7 +29,7 @@ class Plan:
     """What will be run.
 
     Attributes:
-        strategy: one of :data:`STRATEGIES`.
+        strategy: one of :data:`STRATEGIES`, with its options: ``gp(acquisition='ucb')``.
         n_trials: how many configs to ask for; None where only time or a target ends the study.
         n_points: how many configs the space has, at most where it is too large to be counted; None if no end of them.
         repeats: how often each config is run.
@@ -43,17 +44,31 @@ class Plan:
 
     @property
     def sampler(self) -> str:
-        """Name of the sampler; a sweep of nothing (``none``) is a grid of one point."""
+        """The sampler, as `sampler_named` takes it; a sweep of nothing (``none``) is a grid of one point."""
         return "grid" if self.strategy == "none" else self.strategy
 
+    @property
+    def heeds_results(self) -> bool:
+        """Tell whether what comes of trials matters to which configs come next."""
+        return split_options(self.strategy)[0] not in _BY_NUMBER
 
-def known_strategy(name: str) -> str:
-    """Return the strategy that *name* means, Grid's own names included.
+
+def known_strategy(text: str) -> str:
+    """Return the strategy that *text* means, in whet's own spelling: ``bayes(acquisition=ucb)`` is one of ``gp``.
 
     Raises:
-        UsageError: there is none of that name, or not in this version.
+        UsageError: there is none of that name, or not in this version, or it has no such options.
     """
-    return _known("--strategy", _ALIASES.get(_plain(name), name), STRATEGIES, LATER_STRATEGIES)
+    name, options = split_options(text)
+    known = _known("--strategy", plain_name(name), STRATEGIES, LATER_STRATEGIES)
+    if options is None:
+        return known
+    if known == "none":
+        raise UsageError(f"--strategy {text}: none passes every value as it is, and has no options")
+    try:
+        return described(sampler_named(f"{known}({options})"))
+    except UsageError as error:
+        raise UsageError(f"--strategy {text}: {error}") from None
 
 
 def known_scheduler(name: str) -> str:
@@ -154,9 +169,10 @@ def _default_strategy(n_points: int | None, max_trials: int, has_objective: bool
 
 
 def _check_strategy(strategy: str, sweep: Sweep, has_objective: bool) -> None:
-    if strategy == "auto" and not has_objective:
+    name = split_options(strategy)[0]
+    if name not in _BY_NUMBER and not has_objective:
         raise UsageError(
-            "--strategy auto needs an objective, as in --objective val_loss:min; "
+            f"--strategy {name} needs an objective, as in --objective val_loss:min; "
             "without one use --strategy random, quasi_random or grid"
         )
     if strategy == "grid":
@@ -169,12 +185,6 @@ def _check_strategy(strategy: str, sweep: Sweep, has_objective: bool) -> None:
                     f"{varied.argument.flag or varied.key}: a grid needs finitely many values and {text} has no size; "
                     f"give it one, as in {sized}, or use --strategy random --trials 20"
                 )
-    if strategy == "quasi_random" and not sweep.space.is_encodable:
-        name = next(name for name, domain in sweep.space.items() if not domain.is_encodable)
-        raise UsageError(
-            f"{name}: --strategy quasi_random cannot sample {sweep.space[name]}; use --strategy random, "
-            "or one of uniform, loguniform, normal, lognormal, int, choice"
-        )
 
 
 def _check_end(sweep: Sweep, n_points: int | None, max_trials: int, yes: bool) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from whet.cli.first import first_configs
 from whet.cli.plan import Plan, known_strategy, make_plan
 from whet.cli.program import misplaced_options, read_program
 from whet.cli.runoptions import SECTIONS, Request
@@ -18,6 +20,7 @@ from whet.core.values import Rules, Take
 from whet.errors import UsageError
 from whet.executors.gpus import gpu_amount
 from whet.executors.metrics import MetricReader
+from whet.samplers.names import check_sampler, sampler_named
 from whet.stopping import Limits
 from whet.storage.open import file_of
 from whet.text import one_line
@@ -32,6 +35,7 @@ class Prepared:
     request: Request
     run: ScriptRun
     plan: Plan
+    first: tuple[Mapping[str, Any], ...]
     problem: Problem
     limits: Limits
     rules: Rules
@@ -75,6 +79,8 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
     objectives, objective_notices = _objectives(request)
     if request.trials is not None and request.trials.is_more:
         raise UsageError(f"--trials +{request.trials.n} is for `whet resume`; a new study has --trials N")
+    constraints = tuple(map(Constraint.parse, request.constraints))
+    problem = Problem(run.sweep.space, objectives, constraints)
     plan = make_plan(
         run.sweep,
         strategy=asked,
@@ -87,6 +93,10 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
         # A dry run starts nothing, however many there are.
         yes=request.yes or request.dry_run,
     )
+    check_sampler(sampler_named(plan.sampler), problem)
+    first, first_notices = first_configs(request.first, run)
+    if plan.n_trials is not None and len(first) > plan.n_trials:
+        raise UsageError(f"--first gives {len(first)} configs, and --trials {plan.n_trials} is less; raise it")
     MetricReader(request.metric_pattern)  # which says what is wrong with it
     known = {name for section in SECTIONS.values() for option in section for name in option.opts}
     misplaced = misplaced_options(["-m", program.target, *arguments], known)
@@ -94,11 +104,12 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
         request=request,
         run=replace(run, strategy=plan.strategy),
         plan=plan,
-        problem=Problem(run.sweep.space, objectives, tuple(map(Constraint.parse, request.constraints))),
+        first=tuple(first),
+        problem=problem,
         limits=Limits(plan.n_trials, request.timeout_s, request.target, request.max_failures),
         rules=Rules(Take.parse(request.take), request.infinite, request.retries or {}),
         lookahead=lookahead,
-        notices=(*misplaced, *run.sweep.notices, *plan.notices, *objective_notices),
+        notices=(*misplaced, *run.sweep.notices, *plan.notices, *objective_notices, *first_notices),
     )
 
 

@@ -30,6 +30,7 @@ from whet.stopping import Limits
 from whet.study import load
 from whet.text import counted, one_line
 from whet.text import duration as duration_text
+from whet.tuning import give_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ def resume_command(name: str, yes: bool, is_quiet: bool, store: str | None, is_j
         run = _at_home(run if changes.workers is None else replace(run, workers=changes.workers))
         gpus = gpus_for(run)
         notices += [f"since {one_line(study.name)} began: {change}" for change in run.changed_since()]
+        give_first(loaded, study.settings.get("first", ()))  # unless the run was killed before it had
         conduct = Conduct(
             loaded,
             run,

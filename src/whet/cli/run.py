@@ -22,6 +22,7 @@ from whet.errors import StudyExists
 from whet.storage.open import DEFAULT_STORE, file_of, open_store
 from whet.study import Study
 from whet.text import counted, one_line
+from whet.tuning import give_first
 
 _N_NAMES_TRIED = 20  # where several runs of the same script begin at the same moment
 
@@ -60,6 +61,7 @@ def _start(prepared: Prepared) -> int:
     store = open_store(DEFAULT_STORE if request.store is None else request.store)
     try:
         study = _created(prepared, run, store)
+        give_first(study, prepared.first)
         head = (
             f"{one_line(study.name)}: {_how_many(prepared.plan)}, seed {run.seed} "
             f"(from another shell: {hint('status', study.name, request.store)})"
@@ -103,6 +105,7 @@ def _created(prepared: Prepared, run: ScriptRun, store: Store) -> Study:
                     "limits": asdict(prepared.limits),
                     "rules": prepared.rules.to_json(),
                     "run": run.to_settings(),
+                    "first": [dict(config) for config in prepared.first],
                 },
             )
         except StudyExists:

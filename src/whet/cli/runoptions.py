@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 
 from whet.cli.options import TrialCount, duration, retries, size, trial_count
-from whet.cli.plan import DEFAULT_MAX_TRIALS, known_scheduler
+from whet.cli.plan import DEFAULT_MAX_TRIALS, STRATEGIES, known_scheduler
 from whet.core.lookahead import DEFAULT_LOOKAHEAD
 from whet.errors import UsageError
 from whet.storage.open import DEFAULT_STORE
@@ -32,8 +32,16 @@ SECTIONS: Mapping[str, tuple[click.Option, ...]] = {
             "--strategy",
             "--sampler",
             metavar="NAME",
-            help="grid, random, quasi_random, auto, or none: pass every value as it is. By default grid where all "
-            "values are listed and not too many, else auto with an objective, else random.",
+            help=f"{', '.join(STRATEGIES[:-1])}, or none: pass every value as it is. By default grid where all "
+            "values are listed and not too many, else auto with an objective, else random. Options in brackets: "
+            '"NAME(option=value)".',
+        ),
+        _option(
+            "--first",
+            metavar="CONFIG",
+            help="lr=1e-3,layers=2: try this before anything else; what is left out is in the middle. Or `defaults`: "
+            "those of the program, from its --help; or @FILE in YAML. Repeatable.",
+            **_MANY,
         ),
         _option("--trials", "--num_trials", type=trial_count, metavar="N", help="How many combinations to try in all."),
         _option("--seed", type=click.IntRange(min=0), metavar="N", help="Makes the choice of values repeatable."),
@@ -150,6 +158,7 @@ class Request:
     """The options of one `whet run`, as they were given or by default; see `SECTIONS`."""
 
     strategy: str | None
+    first: tuple[str, ...]
     trials: TrialCount | None
     seed: int | None
     deterministic: bool

@@ -14,6 +14,7 @@ from whet.core.protocols import Store
 from whet.core.trial import Trial
 from whet.core.values import Rules
 from whet.describe import config_text, state_text
+from whet.samplers.names import settings_text
 from whet.text import counted, duration, one_line
 
 _MOST_METRICS = 4  # columns, where no objective says which of them matter
@@ -41,7 +42,7 @@ def _study_fields(store: Store, standing: Standing, where: str | None) -> Iterat
     yield "objective", ", ".join(f"{o.name} ({o.direction})" for o in problem.objectives)
     yield "constraints", ", ".join(f"{c.name} {c.relation} {c.bound:g}" for c in problem.constraints)
     yield "parameters", "\n".join(one_line(f"{name}  {domain}") for name, domain in problem.space.items())
-    yield "sampler", str(settings.get("sampler", ""))
+    yield "sampler", settings_text(settings)
     yield "seed", str(settings.get("seed", ""))
     yield "deterministic", f"with up to {counted(lookahead, 'worker')}" if lookahead else ""
     yield "repeats", str(repeats) if repeats > 1 else ""

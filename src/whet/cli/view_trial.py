@@ -13,7 +13,8 @@ from whet.cli.render import distinct_numbers, fields, local_time, print_table, s
 from whet.core.problem import Problem
 from whet.core.protocols import Store, StudyRecord
 from whet.core.trial import Trial
-from whet.describe import config_text, state_text, trial_name, trial_record
+from whet.describe import state_text, trial_name, trial_record
+from whet.explaining import why_text
 from whet.text import counted, duration, one_line
 
 _MOST_VALUES = 30
@@ -51,7 +52,7 @@ def print_trial(store: Store, study: StudyRecord, trial: Trial) -> None:
         *_life_of(study, trial),
         ("config", _lines_of(trial.config or {})),
         ("values", _lines_of(trial.values)),
-        ("why", config_text(trial.why)),
+        ("chosen by", why_text(trial)),
         ("files", _files_text(folder_of(store, study) / str(trial.number))),
         ("command", commands.of(trial) or commands.trouble),
         ("message", trial.message),

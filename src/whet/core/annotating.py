@@ -8,8 +8,9 @@ from typing import Any
 
 from whet.core import jsontext
 from whet.core.events import Draft, Kind
+from whet.core.ledger import Ledger
 from whet.core.trial import Trial
-from whet.errors import UsageError
+from whet.errors import StateError, UsageError
 from whet.space.plain import plain, shortened
 
 MAX_BYTES = 1_000_000  # of one attribute as JSON, and of a note
@@ -26,6 +27,28 @@ def trial_number(trial: object) -> int:
     if isinstance(trial, bool) or not isinstance(trial, Integral):
         raise UsageError(f"expected a trial or its number, got {shortened(repr(trial))}")
     return int(trial)
+
+
+def annotate(
+    ledger: Ledger,
+    trial: Trial | int | None,
+    attributes: Mapping[str, Any] | None = None,
+    note: str | None = None,
+    *,
+    now: Callable[[], float],
+) -> None:
+    """Write the draft that :func:`annotation_draft` makes of the same.
+
+    Raises:
+        UsageError: a value that JSON cannot hold, or too much of it; the message names it.
+        StateError: there is no such trial.
+    """
+    number = None if trial is None else trial_number(trial)
+    if number is not None:
+        ledger.catch_up()
+        if not 0 <= number < ledger.history.n_numbers:
+            raise StateError(f"trial {number} of study {ledger.name!r} does not exist")
+    ledger.commit([annotation_draft(number, attributes, note, now=now)])
 
 
 def annotation_draft(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 from whet.core import jsontext
 from whet.core.trial import Cause, Curve, Giver, State, Trial
 from whet.space.space import Space
+
+STATES = tuple(State)
+
+KeysOf = Callable[[NDArray[np.float64]], list[bytes]]
 
 _NAN = float("nan")
 
@@ -44,6 +48,44 @@ class Finished:
         return cls(trial.number, trial.state, trial.group, *whole)
 
 
+class _Growing:
+    """An array to which rows are appended; views of its first rows stay as they are."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self._room: NDArray[np.float64] | None = None  # rows beyond `n` are room to grow
+
+    def extend(self, block: NDArray[np.float64]) -> None:
+        """Append the rows of *block*."""
+        n = self.n + len(block)
+        if self._room is None or len(self._room) < n:
+            grown = np.empty((max(n, 2 * self.n), *block.shape[1:]))
+            if self._room is not None:
+                grown[: self.n] = self._room[: self.n]
+            self._room = grown
+        self._room[self.n : n] = block
+        self.n = n
+
+    def first(self, n: int) -> NDArray[np.float64]:
+        """Return the first *n* rows, to be read only."""
+        assert self._room is not None and n <= self.n, f"only {self.n} rows are there, not {n}"
+        view = self._room[:n]
+        view.flags.writeable = False
+        return view
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever appended, so that not even the shape is known."""
+        return self._room is None
+
+    def copy(self, n: int) -> _Growing:
+        """Return an array of at most the first *n* rows."""
+        copy = _Growing()
+        if not self.is_empty:
+            copy.extend(self.first(min(n, self.n)))
+        return copy
+
+
 class Columns:
     """Finished trials in the order in which they ended; only ever appended to.
 
@@ -56,24 +98,47 @@ class Columns:
         self.rows = rows
         self.prefix: Any = None
         self._by_number: dict[int, Finished] = {}
-        self._encoded: NDArray[np.float64] = np.empty((0, 0))  # rows beyond `_n_encoded` are room to grow
-        self._n_encoded = 0
+        self._encoded, self._facts = _Growing(), _Growing()
+        self._first_rows: dict[bytes, int] = {}
+        self._n_keyed = 0
         self._mutex = Lock()  # a suggestion may be computed in another thread, from a snapshot
         self._growth = Lock()  # and a preview made in one while another writes
 
     def encoded(self, n: int, space: Space) -> NDArray[np.float64]:
         """Return the first *n* configs encoded, (n, d), to be read only; what was encoded once is kept."""
         with self._mutex:
-            if self._n_encoded < n:
-                configs = [as_config(row.config) for row in self.rows[self._n_encoded : n]]
-                if len(self._encoded) < n:
-                    grown = np.empty((max(n, 2 * len(self._encoded)), len(space)))
-                    if self._n_encoded:
-                        grown[: self._n_encoded] = self._encoded[: self._n_encoded]
-                    self._encoded = grown
-                self._encoded[self._n_encoded : n] = space.encode_many(configs)
-                self._n_encoded = n
-            return self._encoded[:n]
+            return self._encoded_to(n, space)
+
+    def facts(self, n: int, n_metrics: int) -> NDArray[np.float64]:
+        """Return of the first *n* trials number, place of the state in `STATES`, budget and values, (n, 3 + n_metrics).
+
+        To be read only. NaN stands for a budget or value that is unknown.
+        """
+        with self._mutex:
+            if self._facts.n < n or self._facts.is_empty:
+                rows = self.rows[self._facts.n : n]
+                budgets = [_NAN if row.budget is None else row.budget for row in rows]
+                facts = [
+                    (row.number, STATES.index(row.state), budget, *row.values)
+                    for row, budget in zip(rows, budgets, strict=True)
+                ]
+                self._facts.extend(np.array(facts, dtype=np.float64).reshape(len(rows), 3 + n_metrics))
+            return self._facts.first(n)
+
+    def first_rows(self, n: int, space: Space, keys_of: KeysOf) -> Mapping[bytes, int]:
+        """Return the first row with each key, for at least the first *n* trials; those of other snapshots may follow.
+
+        *keys_of*, from (k, d) encoded configs to a key each, has to be the same function of *space* at each call:
+        a key that was computed once is kept. A trial that was never given a config has none.
+        """
+        with self._mutex:
+            if self._n_keyed < n:
+                start = self._n_keyed
+                for row, key in enumerate(keys_of(self._encoded_to(n, space)[start:]), start):
+                    if self.rows[row].config is not None:
+                        self._first_rows.setdefault(key, row)
+                self._n_keyed = n
+            return self._first_rows
 
     def by_number(self, n: int) -> Mapping[int, Finished]:
         """Return at least the first *n* trials by number; those of other snapshots may be among them."""
@@ -92,11 +157,17 @@ class Columns:
             columns.rows.extend(rows[len(columns.rows) - n :])
         return columns
 
+    def _encoded_to(self, n: int, space: Space) -> NDArray[np.float64]:
+        if self._encoded.n < n or self._encoded.is_empty:
+            self._encoded.extend(space.encode_many([as_config(row.config) for row in self.rows[self._encoded.n : n]]))
+        return self._encoded.first(n)
+
     def _branched(self, n: int) -> Columns:
         branch = Columns(self.rows[:n])
         with self._mutex:
-            branch._n_encoded = min(n, self._n_encoded)
-            branch._encoded = self._encoded[: branch._n_encoded].copy()
+            branch._encoded, branch._facts = self._encoded.copy(n), self._facts.copy(n)
+            branch._n_keyed = min(n, self._n_keyed)
+            branch._first_rows = {key: row for key, row in self._first_rows.items() if row < n}
         return branch
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from whet.core.asking import ask_drafts, release_drafts, start_draft, waiting_numbers
 from whet.core.events import Draft, Kind
+from whet.core.history import History
 from whet.core.ledger import Ledger
 from whet.core.lookahead import askable
 from whet.core.owner import is_gone
@@ -26,7 +27,8 @@ def hand_out(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int) -> 
     numbers: list[int] = []
     is_exhausted = False
     while not numbers and not is_exhausted:
-        drafts = _write(ledger, _drafts(ledger, sampler, scheduler, n))
+        known = ledger.history
+        drafts = _write(ledger, _drafts(ledger, sampler, scheduler, n), known)
         numbers = [d.trial for d in drafts if d.kind is Kind.STARTED and d.trial is not None]
         is_exhausted = any(d.kind is Kind.RELEASED for d in drafts)
     if not numbers:
@@ -77,15 +79,17 @@ def _ask_for(ledger: Ledger, sampler: Sampler, numbers: Sequence[int], new: Sequ
     return drafts
 
 
-def _write(ledger: Ledger, drafts: list[Draft]) -> list[Draft]:
-    """Write *drafts* and return them, without those that other processes have made impossible meanwhile."""
+def _write(ledger: Ledger, drafts: list[Draft], known: History | None = None) -> list[Draft]:
+    """Write *drafts* and return them, without those that other processes have made impossible meanwhile.
+
+    With *known*, what their configs were chosen from, numbers whose config somebody else was given since are released.
+    """
     while True:
         try:
-            ledger.commit(drafts, durable=False)
+            ledger.commit(drafts, known=known, durable=False)
             return drafts
-        except StateError:
+        except StateError as refusal:
             news = ledger.catch_up()
-            possible = ledger.possible(drafts)
-            if not news and len(possible) == len(drafts):
-                raise
-            drafts = possible
+            drafts, taken = ledger.salvaged(drafts, known, None if news else refusal)
+            if taken:
+                ledger.commit([Draft(Kind.RELEASED, number) for number in taken], durable=False)

@@ -16,13 +16,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.core.columns import Columns, Finished, as_config
+from whet.core.columns import STATES, Columns, Finished, KeysOf, as_config
 from whet.core.events import Event, Kind
 from whet.core.given import Given, GivenConfig
 from whet.core.problem import Problem
 from whet.core.trial import GIVERS, State, Trial, advance, annotated, evolved
-
-_STATES = list(State)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +239,7 @@ class History:
 
     def counts(self) -> dict[State, int]:
         """Return how many trials are in each state; reserved numbers without a config are left out."""
-        counts = dict.fromkeys(_STATES, 0) | dict(self._n_ended)
+        counts = dict.fromkeys(STATES, 0) | dict(self._n_ended)
         for trial in self.unfinished.values():
             if not trial.is_reserved:
                 counts[trial.state] += 1
@@ -263,18 +261,24 @@ class History:
         Cancelled trials say nothing about their config and are left out.
         """
         kept = {State.COMPLETED, State.FAILED} | ({State.STOPPED} if fidelity == "all" else set())
-        rows = self.finished
-        index = [i for i, row in enumerate(rows) if row.state in kept]
+        facts = self._columns.facts(self.n_finished, len(self.problem.metrics))
         encoded = self._columns.encoded(self.n_finished, self.problem.space)
-        n_metrics = len(self.problem.metrics)
-        nan = float("nan")
+        index = np.flatnonzero(np.isin(facts[:, 1], [STATES.index(state) for state in kept]))
+        facts = facts[index]
         return Observations(
-            numbers=np.array([rows[i].number for i in index], dtype=np.int64),
-            x=encoded[index] if index else np.empty((0, len(self.problem.space))),
-            values=np.array([rows[i].values for i in index], dtype=np.float64).reshape(len(index), n_metrics),
-            budgets=np.array([nan if (b := rows[i].budget) is None else b for i in index], dtype=np.float64),
-            completed=np.array([rows[i].state is State.COMPLETED for i in index], dtype=np.bool_),
+            numbers=facts[:, 0].astype(np.int64),
+            x=encoded.take(index, axis=0),
+            values=facts[:, 3:],
+            budgets=facts[:, 2],
+            completed=facts[:, 1] == STATES.index(State.COMPLETED),
         )
+
+    def first_rows(self, keys_of: KeysOf) -> Mapping[bytes, int]:
+        """Return where among ``finished`` each config came first; rows from ``n_finished`` on are others' to know.
+
+        Configs are told apart by what *keys_of* makes of the encoded ones; see `Columns.first_rows`.
+        """
+        return self._columns.first_rows(self.n_finished, self.problem.space, keys_of)
 
     def best(self) -> int | None:
         """Return the number of the best trial, or ``None`` if there is none to name; see `leader`."""

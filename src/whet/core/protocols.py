@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -41,6 +41,19 @@ class Sampler(Protocol):
 
         Raises:
             SearchExhausted: nothing is left for any of *numbers*.
+        """
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """What a sampler may be able to do beside: say what it does."""
+
+    def explain(self, history: History) -> str:
+        """Return in a few sentences what it does with what is known, and why.
+
+        The first line is short, does not name the sampler, and is another one only when what it does is another thing:
+        people see it when a run begins and whenever it has changed. It is asked for at each new trial, maybe while
+        :meth:`Sampler.suggest` works in another thread, so it costs little and changes nothing.
         """
 
 
@@ -157,6 +170,7 @@ class Store(Protocol):
         reserve: int = 0,
         below: int | None = None,
         fresh: Callable[[int], Sequence[Draft]] | None = None,
+        check: Callable[[Sequence[Event]], None] | None = None,
         owner: str = "",
         durable: bool = True,
     ) -> Appended:
@@ -168,6 +182,8 @@ class Store(Protocol):
         keep one limit never exceed it together.
         *fresh* is called, while nobody else can write, with the first number that was never handed out; the drafts
         that it returns come after *drafts* and before what is reserved. It has to be quick and may not use the store.
+        *check* likewise, before anything else, with the events of other processes since *after*: where it raises,
+        nothing is written.
         With ``durable=False`` the write survives the death of the process at once, and a power cut only once a later
         durable one has been made.
 

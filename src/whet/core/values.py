@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from whet.core.history import History
 from whet.core.problem import BARE, Objective, Problem
 from whet.core.trial import Cause
 from whet.errors import UsageError
@@ -154,6 +155,16 @@ def _missing(objective: Objective, seen: Mapping[str, float]) -> str:
         f"the objective {objective.name!r} never appeared; {what}. A script prints it as '{objective.name}: 0.3', "
         "a function returns or reports it under that name; or make one of those seen the objective"
     )
+
+
+def verdict_on(values: Told, history: History) -> Verdict:
+    """Return the verdict on what somebody tells of a trial, by the rules of its study.
+
+    Raises:
+        UsageError: as for :func:`final_metrics`.
+    """
+    rules = Rules.from_json(history.settings.get("rules", {}))
+    return judge(history.problem, rules, final_metrics(values, history.problem))
 
 
 def metrics_of(values: Told) -> dict[str, float]:

@@ -20,3 +20,10 @@ class Auto:
         """Return what the chosen sampler suggests; see `Sampler`."""
         sampler = self._quasi_random if history.problem.space.is_encodable else self._random
         return sampler.suggest(history, numbers, rng_of)
+
+    def explain(self, history: History) -> str:
+        """Say which of the two it is; see `Explains`."""
+        if history.problem.space.is_encodable:
+            return "quasi-random search, which covers the space evenly"
+        name = next(name for name, domain in history.problem.space.items() if not domain.is_encodable)
+        return f"random search, as {name} can only be sampled"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,11 +41,15 @@ class Codec:
         self.axes = [axis for axis in space.axes if space[axis[0]].size != 1]
         self._columns = [[names.index(name) for name in axis] for axis in self.axes]
         self._leaders = [axis[0] for axis in self.axes]
+        followers = {column for columns in self._columns for column in columns[1:]}
+        self._own_centres = {column: _centres(space[names[column]]) for column in followers}
         self._fixed = {name: 0.5 for axis in space.axes if space[axis[0]].size == 1 for name in axis}
         centres = tuple(_centres(space[name]) for name in self._leaders)
         is_category = np.array([isinstance(space[name], Categorical) for name in self._leaders], dtype=bool)
         self.cube = Cube(centres, is_category, self._activate)
-        self._rules = {name: self._rule(condition_from(d.when)) for name, d in space.items() if d.when is not None}
+        conditions = {name: condition_from(domain.when) for name, domain in space.items() if domain.when is not None}
+        rules = {condition: self._rule(condition) for condition in conditions.values()}
+        self._rules = {name: rules[condition] for name, condition in conditions.items()}  # one for those that share it
         self._forbidden = [self._rule(condition) for condition in space.forbid]
         self._order = self._by_dependency()
 
@@ -54,8 +59,16 @@ class Codec:
         for axis, columns in enumerate(self._columns):
             x[:, axis] = encoded[:, columns[0]]
             for column in columns[1:]:
-                x[:, axis] = np.where(np.isnan(x[:, axis]), encoded[:, column], x[:, axis])
+                is_open = np.isnan(x[:, axis])
+                x[is_open, axis] = self._as_leader(axis, column, encoded[is_open, column])
         return x
+
+    def _as_leader(self, axis: int, column: int, u: Floats) -> Floats:
+        """Return where the leader of *axis* has the values that a zipped parameter, of another scale, has at *u*."""
+        centres, own = self.cube.centres[axis], self._own_centres.get(column)
+        if centres is None or own is None:
+            return u
+        return np.where(np.isnan(u), np.nan, centres[np.searchsorted((own[1:] + own[:-1]) / 2, u, side="right")])
 
     def point(self, config: Mapping[str, Any]) -> Floats:
         """Return the (d,) point of *config*."""
@@ -89,8 +102,12 @@ class Codec:
         if not self._rules and not self._forbidden:
             return x, np.ones(len(x), dtype=bool)
         is_active: dict[str, Bools] = {}
+        found: dict[_Rule, Bools] = {}
         for name in self._order:
-            is_active[name] = self._rules[name].holds(x, is_active)
+            rule = self._rules[name]
+            if rule not in found:
+                found[rule] = rule.holds(x, is_active)
+            is_active[name] = found[rule]
         if is_active:
             x = x.copy()
             for i, axis in enumerate(self.axes):
@@ -108,13 +125,15 @@ class _Rule:
     def __init__(self, condition: Condition, space: Space, axis_of: Mapping[str, int], cube: Cube) -> None:
         self.names = condition.names
         self._condition, self._space, self._axis_of, self._cube = condition, space, axis_of, cube
+        self._leader_of = {name: axis[0] for axis in space.axes for name in axis}
         # Per name: one state for "not active", then its levels.
         sizes = [1 + (int(cube.n_levels[axis_of[name]]) if name in axis_of else 1) for name in self.names]
         is_listed = all(not cube.is_continuous[axis_of[name]] for name in self.names if name in axis_of)
-        n_combinations = int(np.prod(sizes, dtype=float))
-        self._strides = np.cumprod([1, *sizes[:-1]]).astype(np.int64) if is_listed else None
+        n_combinations = math.prod(sizes)
+        self._strides: NDArray[np.int64] | None = None
         self._table: NDArray[np.int8] | None = None
         if is_listed and n_combinations <= _MOST_COMBINATIONS:
+            self._strides = np.cumprod([1, *sizes[:-1]], dtype=np.int64)
             self._table = np.full(n_combinations, -1, dtype=np.int8)  # -1: not known yet
 
     def holds(self, x: Floats, is_active: Mapping[str, Bools]) -> Bools:
@@ -128,10 +147,11 @@ class _Rule:
             axis = self._axis_of.get(name)
             level = 0 if axis is None else self._cube.level(x[:, axis], axis)
             codes += stride * np.where(a, 1 + level, 0)
-        found = self._table[codes]
-        for code, i in zip(*np.unique(codes[found < 0], return_index=True), strict=True):
-            row = np.flatnonzero(found < 0)[i]
-            self._table[code] = self._at(x[row], [a[row] for a in active])
+        unknown = np.flatnonzero(self._table[codes] < 0)
+        if len(unknown):
+            for code, i in zip(*np.unique(codes[unknown], return_index=True), strict=True):
+                row = unknown[i]
+                self._table[code] = self._at(x[row], [a[row] for a in active])
         holds: Bools = self._table[codes] == 1
         return holds
 
@@ -140,11 +160,16 @@ class _Rule:
         for name, is_there in zip(self.names, active, strict=True):
             if is_there:
                 axis = self._axis_of.get(name)
-                config[name] = self._space[name].decode(0.5 if axis is None else float(x[axis]))
+                config[name] = self._value(name, 0.5 if axis is None else float(x[axis]))
         try:
             return self._condition.holds(config)
         except ConfigError:  # cannot be evaluated: asking for the config itself says why
             return False
+
+    def _value(self, name: str, u: float) -> Any:
+        """Return the value of *name* at place *u* of its axis: of the first of the parameters that are zipped."""
+        domain, leader = self._space[name], self._space[self._leader_of[name]]
+        return domain.decode(u) if domain is leader else domain.value_at(leader.index_of(leader.decode(u)))
 
 
 def _centres(domain: Domain) -> Floats | None:

@@ -1,4 +1,8 @@
-"""What model-based samplers know of a study: its trials as arrays, in the order of their numbers."""
+"""What model-based samplers know of a study: its trials as arrays, in the order of their numbers.
+
+Made anew for each suggestion, so it costs no more than to pass over arrays: what finished trials are encoded to, and
+which configs they had, is kept with the study and shared by its snapshots.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.algorithms.cube import Bools, Floats, keys
-from whet.core.columns import as_config
 from whet.core.history import History
+from whet.core.problem import Problem
 from whet.errors import UsageError
 from whet.samplers.codec import Codec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """The configs that anybody has been given, cancelled ones included, by the keys of their points.
+
+    Attributes:
+        first_rows: key to the first finished trial that had it; other snapshots may have added trials from ``n`` on.
+        n: finished trials that are known.
+        others: keys of configs that are being tried, wait to be or have just been suggested.
+    """
+
+    first_rows: Mapping[bytes, int] = field(default_factory=dict)
+    n: int = 0
+    others: frozenset[bytes] = frozenset()
+
+    def __contains__(self, key: bytes) -> bool:
+        return self.first_rows.get(key, self.n) < self.n or key in self.others
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,14 +47,14 @@ class Known:
         y: (n,) their objective, to be minimised: the mean of the repeats, NaN where all of them failed.
         excess: (n, m) by how much each outcome constraint is broken, at most 0 where it is met, NaN where unknown.
         pending: (p, d) points of the configs that are being tried, or wait to be.
-        taken: keys of the points of all configs that anybody has been given, cancelled ones included.
+        taken: the points of all configs that anybody has been given.
     """
 
     x: Floats
     y: Floats
     excess: Floats
     pending: Floats
-    taken: frozenset[bytes] = field(repr=False)
+    taken: Taken = field(repr=False)
 
     @property
     def n_configs(self) -> int:
@@ -50,7 +72,8 @@ class Known:
 
     def with_pending(self, x: Floats) -> Known:
         """Return this with one more point, (d,), that is being tried."""
-        return replace(self, pending=np.vstack([self.pending, x]), taken=self.taken | set(keys(x[None])))
+        taken = replace(self.taken, others=self.taken.others.union(keys(x[None])))
+        return replace(self, pending=np.vstack([self.pending, x]), taken=taken)
 
 
 def known_of(history: History, codec: Codec) -> Known:
@@ -66,27 +89,40 @@ def known_of(history: History, codec: Codec) -> Known:
             "random and quasi_random search do without"
         )
     seen = history.observations()
-    groups, first, which = np.unique(seen.numbers // history.repeats, return_index=True, return_inverse=True)
     values = np.where(seen.completed[:, None], seen.values, np.nan)
-    excess = np.empty((len(seen.numbers), len(problem.constraints)))
+    x, excess = codec.points(seen.x), _excess(problem, values)
+    y = _finite(problem.objectives[0].sign * values[:, 0])
+    groups = seen.numbers // history.repeats
+    if history.repeats == 1:
+        if not (groups[1:] > groups[:-1]).all():
+            order = np.argsort(groups, kind="stable")  # which is quick where little is out of order
+            groups, x, y, excess = groups[order], x[order], y[order], excess[order]
+    else:
+        groups, first, which = np.unique(groups, return_index=True, return_inverse=True)
+        x, y, excess = x[first], _means(y[:, None], which, len(groups))[:, 0], _means(excess, which, len(groups))
+    pending = _pending(history, codec, groups)
+    first_rows = history.first_rows(lambda encoded: keys(codec.points(encoded)))
+    return Known(x, y, excess, pending, Taken(first_rows, history.n_finished, frozenset(keys(pending))))
+
+
+def _excess(problem: Problem, values: Floats) -> Floats:
+    """Return the (n, m) amounts by which the outcome constraints are broken."""
+    excess = np.empty((len(values), len(problem.constraints)))
     for i, c in enumerate(problem.constraints):
         excess[:, i] = (values[:, problem.metrics.index(c.name)] - c.bound) * (1 if c.relation == "<=" else -1)
-    y = _finite(problem.objectives[0].sign * values[:, 0])
-    ended = set(groups.tolist())
-    pending: dict[int, Mapping[str, Any]] = {}
+    return excess
+
+
+def _pending(history: History, codec: Codec, ended: NDArray[np.int64]) -> Floats:
+    """Return the (p, d) points of the configs of unfinished trials, by number, without the groups that *ended*."""
+    configs: dict[int, Mapping[str, Any]] = {}
     for number, trial in sorted(history.unfinished.items()):
-        group = number // history.repeats
-        if trial.config is not None and group not in ended:
-            pending.setdefault(group, trial.config)
-    pending_x = _points(codec, list(pending.values()))
-    everything = _points(codec, [as_config(row.config) for row in history.finished if row.config is not None])
-    return Known(
-        x=codec.points(seen.x)[first],
-        y=_means(y[:, None], which, len(groups))[:, 0],
-        excess=_means(excess, which, len(groups)),
-        pending=pending_x,
-        taken=frozenset(keys(everything)).union(keys(pending_x)),
-    )
+        if trial.config is not None:
+            configs.setdefault(number // history.repeats, trial.config)
+    waiting = np.fromiter(configs, dtype=np.int64, count=len(configs))
+    place = np.searchsorted(ended, waiting)
+    has_ended = np.append(ended, -1)[place] == waiting
+    return _points(codec, [config for config, over in zip(configs.values(), has_ended, strict=True) if not over])
 
 
 def _points(codec: Codec, configs: Sequence[Mapping[str, Any]]) -> Floats:

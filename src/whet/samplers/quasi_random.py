@@ -1,8 +1,4 @@
-"""Quasi-random search: a scrambled Sobol sequence covers the unit cube more evenly than independent draws.
-
-Source: Sobol, USSR Comput. Math. Math. Phys. 7 (1967); scrambling: Owen, J. Complexity 14 (1998), as in
-``scipy.stats.qmc``.
-"""
+"""Quasi-random search: a scrambled Sobol' sequence covers the unit cube more evenly than independent draws."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whet.algorithms.sobol import MOST_DIMENSIONS, sobol
 from whet.core.given import Given
 from whet.core.history import History
 from whet.core.protocols import RngOf, Suggestion
@@ -21,7 +18,6 @@ from whet.samplers.places import Places
 from whet.space.grid import Grid, permuted
 from whet.space.space import Space
 
-_MAX_DIMENSIONS = 21_201  # of scipy's table of direction numbers
 _MAX_MISSES = 64  # draws in a row that bring nothing new before the rest of a finite space is taken in random order
 _MAX_FORBIDDEN = 100_000  # draws in a row that a space may refuse before we say that it refuses nearly everything
 
@@ -58,9 +54,9 @@ class _Sequence:
                 f"quasi-random search needs to map every parameter to the unit interval, and {name!r} "
                 f"({space[name]}) can only be sampled; use random search"
             )
-        if len(space) > _MAX_DIMENSIONS:
+        if len(space) > MOST_DIMENSIONS:
             raise SpaceError(
-                f"the Sobol sequence is known for at most {_MAX_DIMENSIONS} parameters, this space has {len(space)}; "
+                f"the Sobol' sequence is known for at most {MOST_DIMENSIONS} parameters, this space has {len(space)}; "
                 "use random search"
             )
         self._space, self._seed = space, seed
@@ -123,14 +119,8 @@ class _Sequence:
     def _point(self) -> NDArray[np.float64]:
         """Return the next point of the sequence; whole blocks of 2^m points are made at a time."""
         if self._n_used >= len(self._points):
-            from scipy.stats import qmc
-
-            exponent = max(6, len(self._points).bit_length())
-            if len(self._space):
-                engine = qmc.Sobol(len(self._space), scramble=True, rng=np.random.default_rng(self._seed))
-                self._points = engine.random_base2(exponent)
-            else:
-                self._points = np.empty((2**exponent, 0))
+            n = 2 ** max(6, len(self._points).bit_length())
+            self._points = sobol(len(self._space), n, self._seed)
         point: NDArray[np.float64] = self._points[self._n_used]
         self._n_used += 1
         return point

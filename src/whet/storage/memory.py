@@ -109,6 +109,7 @@ class MemoryStore:
         reserve: int = 0,
         below: int | None = None,
         fresh: Callable[[int], Sequence[Draft]] | None = None,
+        check: Callable[[Sequence[Event]], None] | None = None,
         owner: str = "",
         durable: bool = True,
     ) -> Appended:
@@ -117,6 +118,8 @@ class MemoryStore:
             kept = self._kept(study)
             progress = replace(kept.progress, counts=dict(kept.progress.counts), commands=dict(kept.progress.commands))
             after = progress.seq if after is None else after
+            if check is not None:
+                check(kept.events[after:])
             batch = Batch(progress, kept.trials.get)
             batch.add_all(drafts, fresh)
             numbers = batch.reserve(reserve, sorted(kept.free), owner, below) if reserve else []

@@ -111,6 +111,7 @@ class SqlStore:
         reserve: int = 0,
         below: int | None = None,
         fresh: Callable[[int], Sequence[Draft]] | None = None,
+        check: Callable[[Sequence[Event]], None] | None = None,
         owner: str = "",
         durable: bool = True,
     ) -> Appended:
@@ -124,6 +125,8 @@ class SqlStore:
                     "process has seen: an older copy was put in its place. Start this process again"
                 )
             foreign = self._events(cursor, study, after) if after < progress.seq else []
+            if check is not None:
+                check(foreign)
             seq, known = self._known.get(study, (0, {}))
             unfinished = dict(known) if seq == progress.seq else {}
             n_numbers = progress.n_numbers

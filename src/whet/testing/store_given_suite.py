@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from whet.core.events import Draft, Kind
+from whet.core.events import Draft, Event, Kind
 from whet.core.trial import State
 from whet.errors import StateError
 from whet.storage.doctor import differences
@@ -97,6 +97,24 @@ class GivenContract:
         assert writer.store.load(writer.study).seq == 1
         writer.write(fresh=enqueued)
         assert writer.trial(0).given == "enqueued"
+
+    def test_what_a_check_refuses_leaves_nothing(self, writer: Writer, connect: Connect) -> None:
+        seen: list[list[Kind]] = []
+
+        def check(events: Sequence[Event]) -> None:
+            seen.append([event.kind for event in events])
+            if events:
+                raise StateError("somebody else was faster")
+
+        writer.write(check=check)
+        with closing(connect()) as store:
+            Writer(store, writer.study).ask()
+        with pytest.raises(StateError, match="somebody else was faster"):
+            writer.write(Draft(Kind.COMMAND, None, {"command": "stop"}), reserve=1, check=check)
+        writer.write()
+        assert not writer.history.pending_commands
+        assert writer.write(reserve=1, check=check) == [1]
+        assert seen == [[], [Kind.CLAIMED, Kind.ASKED], []]
 
     def test_an_added_trial_has_ended_and_never_ran(self, writer: Writer, connect: Connect) -> None:
         def added(first: int) -> Sequence[Draft]:

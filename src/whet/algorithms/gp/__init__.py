@@ -1,0 +1,1 @@
+"""Gaussian processes over mixed and conditional spaces, and searching with them."""

@@ -1,0 +1,134 @@
+"""The kernel: Matern-5/2 plus a linear one, with a lengthscale per axis, on warped coordinates.
+
+The linear part carries trends to the edges of the space, where a Matern kernel alone falls back to the mean; the best
+configs often lie there. A category differs or it does not. What is not active lies in the middle, for a category
+as far from all of its levels as half a difference; the axis that decides on it tells the branches apart.
+
+Notation:
+    n, m, d, w  points, other points, axes, numeric axes
+    s           sets of hyperparameters, evaluated side by side
+    q           features: one per numeric axis, then one per known level of a category and one for all unknown ones
+    f           (n, q) features of points
+    z           (s, n, q) features, warped, moved to the centre and divided by their lengthscales
+    theta       (s, p) logarithms of d lengthscales, signal, noise and linear variance, a and b of each numeric axis
+
+Sources: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), sections 4.2.1 and 4.2.2; Snoek et al.,
+Input Warping for Bayesian Optimization of Non-Stationary Functions, ICML 2014, here with Kumaraswamy's distribution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from whet.algorithms.cube import Cube, Floats
+
+_EDGE = 1e-6  # how near to the ends of an axis warping is followed; its slope may be infinite there
+_JITTER = 1e-8  # variance that keeps covariances of equal points positive definite in floating point
+
+
+class Features:
+    """The map from points to features, which knows the levels of categories that *x*, (n, d), has."""
+
+    def __init__(self, cube: Cube, x: Floats) -> None:
+        self._numeric = np.flatnonzero(~cube.is_category)
+        axes = np.flatnonzero(cube.is_category)
+        self._levels = [(axis, np.unique(x[~np.isnan(x[:, axis]), axis])) for axis in axes]
+        widths = [len(levels) + 1 for _, levels in self._levels]
+        self.axis_of = np.concatenate([self._numeric, np.repeat(axes, widths)]).astype(np.intp)
+        self.d, self.w = cube.d, len(self._numeric)
+
+    def __call__(self, x: Floats) -> Floats:
+        """Return the (n, q) features of *x*, (n, d)."""
+        f = np.zeros((len(x), len(self.axis_of)))
+        f[:, : self.w] = np.clip(np.nan_to_num(x[:, self._numeric], nan=0.5), _EDGE, 1 - _EDGE)
+        start = self.w
+        for axis, levels in self._levels:
+            rows = np.flatnonzero(~np.isnan(x[:, axis]))
+            column = x[rows, axis]
+            place = np.searchsorted(levels, column)
+            padded = np.append(levels, np.nan)
+            is_known = padded[place] == column
+            f[rows, start + np.where(is_known, place, len(levels))] = np.sqrt(0.5)  # two that differ are 1 apart
+            start += len(levels) + 1
+        return f
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hyper:
+    """Sets of hyperparameters: lengthscales (s, d), variances (s,), exponents of the warping (s, w)."""
+
+    lengthscales: Floats
+    signal: Floats
+    noise: Floats
+    linear: Floats
+    a: Floats
+    b: Floats
+
+
+def n_hyper(features: Features) -> int:
+    """Return p, how many hyperparameters a set has."""
+    return features.d + 3 + 2 * features.w
+
+
+def hyper_of(theta: Floats, features: Features) -> Hyper:
+    """Return what *theta*, (s, p), stands for."""
+    d, w = features.d, features.w
+    e = np.exp(theta)
+    return Hyper(e[:, :d], e[:, d], e[:, d + 1] + _JITTER, e[:, d + 2], e[:, d + 3 : d + 3 + w], e[:, d + 3 + w :])
+
+
+def embed(f: Floats, hyper: Hyper, features: Features) -> Floats:
+    """Return z, (s, n, q), of features *f*."""
+    w = features.w
+    z = np.empty((len(hyper.signal), *f.shape))
+    a, b = hyper.a[:, None, :], hyper.b[:, None, :]
+    t = np.exp(a * np.log(f[:, :w]))
+    centre = np.exp(b * np.log1p(-np.exp(a * np.log(0.5))))
+    z[:, :, :w] = centre - np.exp(b * np.log1p(-t))  # 1 - (1 - u^a)^b, less what it is at the centre
+    z[:, :, w:] = f[:, w:]
+    z /= hyper.lengthscales[:, None, features.axis_of]
+    return z
+
+
+def covariance(z: Floats, other: Floats, hyper: Hyper) -> Floats:
+    """Return the (s, n, m) prior covariances of points at *z* and at *other*, (s, m, q), without noise."""
+    inner: Floats = z @ np.swapaxes(other, 1, 2)
+    # In place: these arrays are the largest, and most of the time of a suggestion goes into them.
+    r = inner * -2
+    r += np.einsum("snq,snq->sn", z, z)[:, :, None]
+    r += np.einsum("smq,smq->sm", other, other)[:, None, :]
+    np.maximum(r, 0, out=r)
+    r *= 5
+    np.sqrt(r, out=r)
+    k = r * (1 / 3)
+    k += 1
+    k *= r
+    k += 1
+    np.negative(r, out=r)
+    k *= np.exp(r, out=r)  # eq. 4.17
+    k *= hyper.signal[:, None, None]
+    inner *= hyper.linear[:, None, None]
+    k += inner
+    return k
+
+
+def matern_slope(r2: Floats) -> Floats:
+    """Return the derivative of the Matern-5/2 correlation by the squared distance, any shape."""
+    r = np.sqrt(5 * r2)
+    slope: Floats = (-5 / 6) * (1 + r) * np.exp(-r)
+    return slope
+
+
+def variance(z: Floats, hyper: Hyper) -> Floats:
+    """Return the (s, n) prior variances of points at *z*, without noise."""
+    v: Floats = hyper.signal[:, None] + hyper.linear[:, None] * np.einsum("snq,snq->sn", z, z)
+    return v
+
+
+def with_noise(k: Floats, hyper: Hyper) -> Floats:
+    """Return the covariances *k*, (s, n, n), with the noise of observations added to it, in place."""
+    i = np.arange(k.shape[1])
+    k[:, i, i] += hyper.noise[:, None]
+    return k

@@ -1,0 +1,77 @@
+"""What a Gaussian process believes once it has seen data, for several sets of hyperparameters side by side.
+
+Source: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), eq. 2.25 and 2.26. Notation as in
+`whet.algorithms.gp.kernel`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from whet.algorithms.cube import Floats
+from whet.algorithms.gp.fit import cholesky
+from whet.algorithms.gp.kernel import Features, Hyper, covariance, embed, variance, with_noise
+
+_LEAST_VARIANCE = 1e-12
+
+
+class Posterior:
+    """Means and variances of the function (without the noise of observations) at any points.
+
+    Args:
+        features: of the points.
+        hyper: s sets of hyperparameters.
+        x: (n, d) points.
+        y: (n,) what was observed there, or (s, n) where each set sees it otherwise.
+    """
+
+    def __init__(self, features: Features, hyper: Hyper, x: Floats, y: Floats) -> None:
+        from scipy.linalg.lapack import dtrtri
+
+        y = np.broadcast_to(y, (len(hyper.signal), len(x)))
+        self._features, self._x, self._y = features, x, y
+        f = features(x)
+        while True:
+            self.hyper = hyper
+            self._z = embed(f, hyper, features)
+            factors = cholesky(with_noise(covariance(self._z, self._z, hyper), hyper))
+            found = [factor for factor in factors if factor is not None]
+            if len(found) == len(factors):
+                break
+            # Rounding has made a covariance indefinite: more noise mends that.
+            hyper = replace(hyper, noise=hyper.noise * 10)
+        self._inverse = np.stack([dtrtri(factor, lower=1)[0] for factor in found])  # of the Cholesky factors
+        self._weights = np.einsum("snm,sn->sm", self._inverse, np.einsum("snm,sm->sn", self._inverse, y))
+
+    def __call__(self, x: Floats) -> tuple[Floats, Floats]:
+        """Return the (s, m) means and variances at *x*, (m, d)."""
+        z = embed(self._features(x), self.hyper, self._features)
+        k = covariance(self._z, z, self.hyper)
+        mean = np.einsum("snm,sn->sm", k, self._weights)
+        v = self._inverse @ k
+        var = variance(z, self.hyper) - np.einsum("snm,snm->sm", v, v)
+        return mean, np.maximum(var, _LEAST_VARIANCE)
+
+    def draw(self, x: Floats, rng: np.random.Generator) -> Floats:
+        """Return a joint sample (s, m) of the function at *x*, (m, d), one from each set."""
+        z = embed(self._features(x), self.hyper, self._features)
+        k = covariance(self._z, z, self.hyper)
+        v = self._inverse @ k
+        joint = covariance(z, z, self.hyper) - np.swapaxes(v, 1, 2) @ v
+        values, vectors = np.linalg.eigh((joint + np.swapaxes(joint, 1, 2)) / 2)
+        root = vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
+        mean = np.einsum("snm,sn->sm", k, self._weights)
+        drawn: Floats = mean + np.einsum("smk,sk->sm", root, rng.standard_normal(mean.shape))
+        return drawn
+
+    def imagining(self, x: Floats, rng: np.random.Generator) -> Posterior:
+        """Return what is believed once the points *x*, (p, d), have come to what each set imagines there."""
+        y = np.hstack([self._y, self.draw(x, rng)])
+        return Posterior(self._features, self.hyper, np.vstack([self._x, x]), y)
+
+    def lowest(self, n: int) -> Floats:
+        """Return the (s, 1) lowest of the last *n* > 0 values that each set has seen."""
+        found: Floats = self._y[:, -n:].min(axis=1, keepdims=True)
+        return found

@@ -1,0 +1,158 @@
+"""The next point to try, by Bayesian optimisation with Gaussian processes.
+
+The acquisition is averaged over samples of the hyperparameters: Snoek, Larochelle & Adams, Practical Bayesian
+Optimization of Machine Learning Algorithms, NeurIPS 2012, section 3. Points that are being tried have come to what
+each sample imagines there (ibid., section 3.2). What may fail, and outcome constraints, have models of their own, and the
+logarithm of the probability that all is well is added: Gardner et al., Bayesian Optimization with Inequality
+Constraints, ICML 2014, eq. 4.
+
+Notation as in `whet.algorithms.gp.kernel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from whet.algorithms.cube import Bools, Cube, Floats
+from whet.algorithms.gp.acquisition import ACQUISITIONS, log_probability
+from whet.algorithms.gp.fit import Chains
+from whet.algorithms.gp.kernel import Features, hyper_of
+from whet.algorithms.gp.output import Output, fitted
+from whet.algorithms.gp.posterior import Posterior
+from whet.algorithms.gp.subset import subset
+from whet.algorithms.maximise import maximised
+
+_N_GOOD = 10  # of the best trials, around which to look
+_MOST_POINTS = 128  # that a model is fitted to
+_POINTS_TIMES_SETS = 480  # what a suggestion may cost: with more points fewer hyperparameter sets are averaged
+_N_CHAINS, _N_LIMIT_CHAINS = 8, 4  # of the model of the objective, of others
+_FEWEST_SETS = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data:
+    """What is known.
+
+    Attributes:
+        x: (n, d) points.
+        y: (n,) their values, to be minimised; NaN where they failed.
+        excess: (n, c) by how much each constraint is broken, at most 0 where it is met; NaN where unknown.
+        pending: (p, d) points that are being tried.
+        is_new: tells which of the (m, d) points nobody has been given.
+    """
+
+    x: Floats
+    y: Floats
+    excess: Floats
+    pending: Floats
+    is_new: Callable[[Floats], Bools]
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What was believed of a point when it was chosen.
+
+    Attributes:
+        mean, std: of its value: the median, and half of the middle 68 %.
+        score: of the acquisition, what is added for constraints included.
+        p_well: probability that it does not fail and meets the constraints.
+    """
+
+    mean: float
+    std: float
+    score: float
+    p_well: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Limit:
+    """A quantity that has to stay at or below *bound*."""
+
+    posterior: Posterior
+    bound: float
+
+    def log_probability(self, x: Floats) -> Floats:
+        return log_probability(*self.posterior(x), self.bound)
+
+
+class Proposer:
+    """Bayesian optimisation over *cube*; what it remembers of earlier calls only saves work.
+
+    Args:
+        cube: where to search.
+        seed: of the hyperparameters' chains.
+        acquisition: a name in `ACQUISITIONS`.
+    """
+
+    def __init__(self, cube: Cube, seed: int, acquisition: str) -> None:
+        self._cube, self._seed = cube, seed
+        self._acquisition = ACQUISITIONS[acquisition]
+        self._chains = Chains(cube, seed, _N_CHAINS)
+        self._limit_chains: dict[int, Chains] = {}
+
+    def propose(self, data: Data, rng: np.random.Generator) -> tuple[Floats, Belief]:
+        """Return a point, (d,), and what is believed of it; two points at least must have a value."""
+        has_value = ~np.isnan(data.y)
+        x, y = data.x[has_value], data.y[has_value]
+        output = fitted(y)
+        posterior = self._posterior(self._chains, x, y, output)
+        limits = self._limits(data)
+        meets = (data.excess[has_value] <= 0).all(axis=1)
+        # Until something meets the constraints, that is what is looked for.
+        best = np.full((1, 1), output(y[meets]).min()) if meets.any() else None
+        if len(data.pending):
+            posterior = posterior.imagining(data.pending, rng)
+            best = None if best is None else np.minimum(best, posterior.lowest(len(data.pending)))
+
+        def score(points: Floats) -> Floats:
+            total = np.zeros(len(points)) if best is None else self._acquisition(*posterior(points), best)
+            for limit in limits:
+                total += limit.log_probability(points)
+            return total
+
+        order = np.lexsort((y, ~meets))
+        point, value = maximised(score, self._cube, data.is_new, x[order[:_N_GOOD]], rng)
+        p_well = float(np.exp(sum(limit.log_probability(point[None])[0] for limit in limits)))
+        return point, _believed(posterior, output, point, value, p_well)
+
+    def _posterior(self, chains: Chains, x: Floats, values: Floats, output: Output) -> Posterior:
+        theta = chains.theta(x, values)
+        chosen = subset(values, _MOST_POINTS)
+        theta = theta[: min(len(theta), max(_FEWEST_SETS, round(_POINTS_TIMES_SETS / len(chosen))))]
+        features = Features(self._cube, x[chosen])
+        return Posterior(features, hyper_of(theta, features), x[chosen], output(values[chosen]))
+
+    def _limits(self, data: Data) -> list[_Limit]:
+        """Return a model for failures, if there are any, and one for each constraint that is known somewhere."""
+        limits = []
+        failed = np.isnan(data.y)
+        if failed.any():
+            limits.append(self._limit(0, data.x, np.where(failed, 1.0, -1.0)))
+        for i, excess in enumerate(data.excess.T):
+            is_known = ~np.isnan(excess)
+            if is_known.any():
+                size = np.median(np.abs(excess[is_known])) or 1.0
+                limits.append(self._limit(1 + i, data.x[is_known], _bilog(excess[is_known] / size)))
+        return limits
+
+    def _limit(self, which: int, x: Floats, values: Floats) -> _Limit:
+        """Return the model of *values* that have to stay at or below 0; far from all data it knows their mean."""
+        chains = self._limit_chains.setdefault(which, Chains(self._cube, self._seed, _N_LIMIT_CHAINS))
+        mean, std = float(values.mean()), float(values.std()) or 1.0
+        output = Output(mean, std, 1.0, 0.0, 1.0)
+        return _Limit(self._posterior(chains, x, values, output), float(output(np.zeros(1))[0]))
+
+
+def _bilog(v: Floats) -> Floats:
+    """Return *v* with its large values made small: Eriksson & Poloczek, Scalable Constrained BO, AISTATS 2021."""
+    return np.sign(v) * np.log1p(np.abs(v))
+
+
+def _believed(posterior: Posterior, output: Output, point: Floats, score: float, p_well: float) -> Belief:
+    mean, var = posterior(point[None])
+    middle, std = float(mean.mean()), float(np.sqrt(var.mean() + mean.var()))
+    low, median, high = output.inverse(np.array([middle - std, middle, middle + std])).tolist()
+    return Belief(median, high / 2 - low / 2, score, p_well)

@@ -1,0 +1,143 @@
+"""What a sampler does and why, in words: a line while a study runs, a few lines when asked, and a trial's ``why``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from whet.core.history import History
+from whet.core.ledger import Ledger
+from whet.core.protocols import Explains, Sampler
+from whet.core.trial import Trial
+from whet.describe import config_text, leader_text
+from whet.samplers.names import described, name_of, settings_text
+from whet.space.plain import is_number
+from whet.text import one_line
+
+_PAGE = 500  # trials that are read at a time
+_WIDEST = 200  # characters of what a sampler says in one line
+_ACQUISITIONS = {"logei": "log EI", "log_ei": "log EI", "ei": "EI", "ucb": "UCB", "pi": "PI"}
+
+
+# ---- while a study runs
+class Choice:
+    """Says in one line what a sampler does, whenever that is another thing than before."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler, self._said = sampler, ""
+
+    def news(self, history: History) -> str | None:
+        """Return what is new at *history*, ``None`` if nothing is or the sampler has nothing to say."""
+        said = _words_of(self._sampler, history).partition("\n")[0]
+        if said == self._said:
+            return None
+        self._said = said
+        return f"{name_of(self._sampler)}: {one_line(said, _WIDEST)}"
+
+
+def _words_of(sampler: Sampler | None, history: History) -> str:
+    return sampler.explain(history).strip() if isinstance(sampler, Explains) else ""
+
+
+# ---- when asked
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a sampler does and what came of it.
+
+    Attributes:
+        sampler: its name and options, as users type them.
+        words: what it says itself; empty if it says nothing.
+        sources: how many configs each source has given, in the order of their first ones: a part of the sampler, or
+            ``enqueued`` and ``added`` where people gave them.
+        best: the best trial, if there is one.
+        best_text: its value, and its number.
+    """
+
+    sampler: str
+    words: str
+    sources: Mapping[str, int]
+    best: Trial | None
+    best_text: str
+
+    @property
+    def text(self) -> str:
+        """All of it, in a few lines."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"{self.sampler}: {self.words}" if self.words else self.sampler
+        if self.sources:
+            yield f"configs: {', '.join(f'{n:,} {source}' for source, n in self.sources.items())}"
+        if self.best is not None:
+            chosen = why_text(self.best)
+            yield f"best: {self.best_text}{f', chosen by {chosen}' if chosen else ''}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the command line's JSON."""
+        best = self.best
+        known = None if best is None else {"number": best.number, "values": dict(best.values), "why": dict(best.why)}
+        return {
+            "sampler": self.sampler,
+            "explanation": self.words,
+            "sources": dict(self.sources),
+            "best": known,
+        }
+
+
+def explanation_of(ledger: Ledger, sampler: Sampler | None) -> Explanation:
+    """Return the explanation of a study as its *ledger* knows it; without a *sampler*, one of the user's own is named.
+
+    Raises:
+        StoreError: the trials cannot be read.
+    """
+    history = ledger.history
+    leader = history.leader()
+    return Explanation(
+        sampler=settings_text(history.settings) if sampler is None else described(sampler),
+        words=_words_of(sampler, history),
+        sources=_sources(ledger),
+        best=None if leader is None else ledger.store.trials(ledger.study, numbers=[leader[0]])[0],
+        best_text="" if leader is None else leader_text(history, leader),
+    )
+
+
+def _sources(ledger: Ledger) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    after = -1
+    while page := ledger.store.trials(ledger.study, after=after, limit=_PAGE):
+        counts.update(_source(trial) for trial in page if trial.replicate == 0)
+        after = page[-1].number
+    return dict(counts)
+
+
+def _source(trial: Trial) -> str:
+    return one_line(str(trial.given or trial.why.get("source", "unknown")), 60)
+
+
+def why_text(trial: Trial) -> str:
+    """Return who chose a trial's config and what was expected of it: ``gp: expected 0.31 ± 0.04, log EI -2.1``."""
+    if trial.given is not None:
+        return f"a person ({trial.given})"
+    why = dict(trial.why)
+    source = str(why.pop("source", ""))
+    parts = [*_belief(why), *_acquisition(why), *([config_text(why)] if why else [])]
+    return one_line(": ".join(part for part in (source, ", ".join(parts)) if part))
+
+
+def _belief(why: dict[str, Any]) -> list[str]:
+    """Take what was expected out of *why*, and return it in words."""
+    if not is_number(why.get("mean")):
+        return []
+    spread = f" ± {why.pop('std'):.2g}" if is_number(why.get("std")) else ""
+    return [f"expected {why.pop('mean'):.4g}{spread}"]
+
+
+def _acquisition(why: dict[str, Any]) -> list[str]:
+    """Take the acquisition and its value out of *why*, and return them in words."""
+    score = f" {why.pop('score'):.3g}" if is_number(why.get("score")) else ""
+    if "acquisition" not in why:
+        return [f"score{score}"] if score else []
+    name = str(why.pop("acquisition"))
+    return [f"{_ACQUISITIONS.get(name, name)}{score}"]
