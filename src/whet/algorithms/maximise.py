@@ -89,7 +89,7 @@ def mutated(x: Floats, cube: Cube, steps: Floats, rng: np.random.Generator) -> F
             continue
         n = len(centres)
         if cube.is_category[axis]:
-            level = rng.integers(n, size=m)
+            level = rng.integers(n, size=(m,))
         else:
             before, level = cube.level(u[:, axis], axis), cube.level(moved[:, axis], axis)
             one = np.where(before == 0, 1, np.where(before == n - 1, -1, rng.choice([-1, 1], size=m)))

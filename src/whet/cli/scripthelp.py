@@ -35,7 +35,7 @@ def help_text(argv: Sequence[str], cwd: Path) -> str:
     """Run *argv*, which ends in ``--help``, in *cwd* and return what it prints.
 
     Raises:
-        UsageError: it cannot be started, does not end within a minute, or fails.
+        UsageError: it cannot be started, does not end within a minute, prints more than a megabyte, or fails.
     """
     line = shell_line(argv)
     try:
@@ -53,7 +53,9 @@ def help_text(argv: Sequence[str], cwd: Path) -> str:
     try:
         said, is_over = _read(process, time.monotonic() + _PATIENCE_S)
         if not is_over:
-            raise UsageError(f"{line} did not end within {_PATIENCE_S:.0f} s; it does not seem to be about its flags")
+            raise UsageError(
+                f"{line} did not end within {_PATIENCE_S:.0f} s, or printed without end: it may not know --help"
+            )
         code = process.wait()
     finally:
         with suppress(ProcessLookupError, PermissionError):

@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from whet.algorithms.gp.acquisition import ACQUISITIONS
-from whet.algorithms.gp.propose import Belief, Data, Proposer
+from whet.algorithms.gp.propose import NAMES, Belief, Data, Proposer
 from whet.core.history import History
 from whet.core.protocols import RngOf, Suggestion
 from whet.errors import UsageError
@@ -36,8 +35,8 @@ class GP:
     """
 
     def __init__(self, *, acquisition: Literal["logei", "ei", "pi", "ucb", "ts"] = "logei", n_start: int = 5) -> None:
-        if acquisition not in ACQUISITIONS:
-            raise UsageError(f"gp: acquisition is one of {', '.join(ACQUISITIONS)}, got {acquisition!r}")
+        if acquisition not in NAMES:
+            raise UsageError(f"gp: acquisition is one of {', '.join(NAMES)}, got {acquisition!r}")
         if isinstance(n_start, bool) or not isinstance(n_start, int) or n_start < 1:
             raise UsageError(f"gp: n_start is a whole number from 1 on, got {n_start!r}")
         self.acquisition, self.n_start = acquisition, n_start

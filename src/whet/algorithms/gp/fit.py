@@ -1,36 +1,23 @@
-"""Hyperparameters that agree with the data: samples from their posterior, by elliptical slice sampling.
+"""Hyperparameters that agree with the data: their posterior density, and sampling from it by elliptical slices.
 
 The prior is normal in the logarithms of all hyperparameters, which is just what elliptical slice sampling needs; it has
-no step size to tune. A chain is state, and a suggestion may only depend on the history, so a chain is a function
-of its data: it starts from where it ended on the first points alone, as many as the last rung of a ladder of sizes
-that grow by a quarter, and so on down to the prior.
+no step size to tune.
 
-Source: Murray, Adams & MacKay, Elliptical slice sampling, AISTATS 2010, figure 2.
+Source: Murray, Adams & MacKay, Elliptical slice sampling, AISTATS 2010, figure 2. Notation as in
+`whet.algorithms.gp.kernel`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 
 import numpy as np
 
-from whet.algorithms.cube import Cube, Floats
+from whet.algorithms.cube import Floats
 from whet.algorithms.gp.kernel import Features, covariance, embed, hyper_of, with_noise
-from whet.algorithms.gp.mode import mode
-from whet.algorithms.gp.output import fitted
-from whet.algorithms.gp.subset import subset
 
 _MAX_SHRINKS = 40  # of a bracket; it halves on average each time
-_REMEMBERED = 256
-_FEWEST = 3  # points that hyperparameters are fitted to
-_GROWTH = 1.25
-_MODE = 15
-_ALL = True
-_N_UPDATES = 2  # of each chain, on each rung and at the end
-_MOST_POINTS = 96  # that hyperparameters are fitted to: they change slowly
 
 
 def prior(features: Features) -> tuple[Floats, Floats]:
@@ -72,9 +59,10 @@ def cholesky(k: Floats) -> list[Floats | None]:
 
 def _factor(k: Floats) -> Floats | None:
     try:
-        return np.linalg.cholesky(k) if np.isfinite(k).all() else None
+        factor = np.asarray(np.linalg.cholesky(k), dtype=np.float64)
     except np.linalg.LinAlgError:
         return None
+    return factor if np.isfinite(factor).all() else None
 
 
 def elliptical_slices(
@@ -101,57 +89,3 @@ def elliptical_slices(
         low[left] = np.where(is_above, low[left], angle[left])
         angle[left] = low[left] + rng.random(len(left)) * (high[left] - low[left])
     return theta
-
-
-class Chains:
-    """Samples of the hyperparameters of one kind of data, as a function of the data and the seed.
-
-    Args:
-        cube: where the points lie.
-        seed: of the chains.
-        n_chains: how many sets of hyperparameters there are.
-    """
-
-    def __init__(self, cube: Cube, seed: int, n_chains: int) -> None:
-        self._cube, self._seed, self._n_chains = cube, seed, n_chains
-        self._known: OrderedDict[bytes, Floats] = OrderedDict()
-
-    def theta(self, x: Floats, values: Floats) -> Floats:
-        """Return the (s, p) hyperparameters for points *x*, (n, d), and their *values*, (n,)."""
-        key = hashlib.blake2b(x.tobytes() + values.tobytes(), digest_size=16).digest()
-        if key in self._known:
-            self._known.move_to_end(key)
-            return self._known[key]
-        chosen = subset(values, _MOST_POINTS)
-        features = Features(self._cube, x[chosen])
-        mean, std = prior(features)
-        before = rung_below(len(x))
-        theta = self.theta(x[:before], values[:before]) if before else np.repeat(mean[None], self._n_chains, axis=0)
-        if len(x) >= _FEWEST:
-            f, y = features(x[chosen]), fitted(values)(values[chosen])
-            rng = np.random.default_rng((self._seed, len(x)))
-            if _MODE:
-                m = mode(theta[0], f, y, features, (mean, std), _MODE)
-                if _ALL: theta = np.repeat(m[None], self._n_chains, axis=0)
-                else: theta = np.vstack([m[None], theta[1:]])
-                rest = theta[1:]
-                for _ in range(_N_UPDATES):
-                    rest = elliptical_slices(rest, lambda t: log_likelihoods(t, f, y, features), mean, std, rng)
-                theta = np.vstack([m[None], rest])
-                self._known[key] = theta
-                return theta
-            for _ in range(_N_UPDATES):
-                theta = elliptical_slices(theta, lambda t: log_likelihoods(t, f, y, features), mean, std, rng)
-        self._known[key] = theta
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
-        return theta
-
-
-def rung_below(n: int) -> int:
-    """Return the largest rung of the ladder below *n*, 0 if there is none."""
-    rung = 0
-    following = _FEWEST
-    while following < n:
-        rung, following = following, math.ceil(following * _GROWTH)
-    return rung

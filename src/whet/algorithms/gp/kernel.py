@@ -18,7 +18,7 @@ Input Warping for Bayesian Optimization of Non-Stationary Functions, ICML 2014, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -65,6 +65,10 @@ class Hyper:
     linear: Floats
     a: Floats
     b: Floats
+
+    def one(self, which: int) -> Hyper:
+        """Return set number *which* alone."""
+        return Hyper(*(getattr(self, each.name)[which : which + 1] for each in fields(self)))
 
 
 def n_hyper(features: Features) -> int:

@@ -13,6 +13,7 @@ from whet.algorithms.cube import Floats
 from whet.algorithms.gp.kernel import Features, Hyper, covariance, embed, hyper_of, matern_slope, with_noise
 
 _NOT_DEFINITE = 1e10  # in the place of a log density, where there is none
+_FARTHEST = 8.0  # standard deviations of the prior from its mean
 
 
 def mode(start: Floats, f: Floats, y: Floats, features: Features, prior: tuple[Floats, Floats], n_steps: int) -> Floats:
@@ -31,7 +32,9 @@ def mode(start: Floats, f: Floats, y: Floats, features: Features, prior: tuple[F
             return _NOT_DEFINITE, v
         return 0.5 * float(v @ v) - value, v - std * slope
 
-    found = minimize(negated, (start - mean) / std, jac=True, method="L-BFGS-B", options={"maxiter": n_steps})
+    bounds = [(-_FARTHEST, _FARTHEST)] * len(mean)
+    begin = (start - mean) / std
+    found = minimize(negated, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": n_steps})
     best: Floats = mean + std * found.x
     return best
 

@@ -47,6 +47,11 @@ class Output:
             return np.clip(np.ldexp(values, self.exponent), -_LARGEST, _LARGEST)
 
 
+def standardised(values: Floats) -> Output:
+    """Return the map that moves *values*, (n,) and of moderate size, to mean 0 and standard deviation 1."""
+    return Output(float(values.mean()), float(values.std()) or 1.0, 1.0, 0.0, 1.0)
+
+
 def fitted(values: Floats) -> Output:
     """Return the map that makes *values*, (n,) and finite, most like a normal sample (Yeo & Johnson, eq. 3.1)."""
     exponent = int(np.frexp(np.abs(values).max())[1])
@@ -87,6 +92,11 @@ def _inverse_yeo_johnson(t: Floats, power: float) -> Floats:
     lowest, highest = yeo_johnson(farthest, power)
     t = np.clip(t, lowest, highest)
     above, below = np.maximum(t, 0), np.maximum(-t, 0)
-    up = np.expm1(above) if power == 0 else np.expm1(np.log1p(power * above) / power)
-    down = np.expm1(below) if power == 2 else np.expm1(np.log1p((2 - power) * below) / (2 - power))
-    return np.clip(np.where(t >= 0, up, -down), -_FARTHEST, _FARTHEST)
+    return np.clip(np.where(t >= 0, _unbent(above, power), -_unbent(below, 2 - power)), -_FARTHEST, _FARTHEST)
+
+
+def _unbent(t: Floats, power: float) -> Floats:
+    if power == 0:
+        return np.expm1(t)
+    with np.errstate(divide="ignore"):  # where a negative power ends
+        return np.expm1(np.log1p(np.maximum(power * t, -1.0)) / power)

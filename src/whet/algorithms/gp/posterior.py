@@ -25,40 +25,45 @@ class Posterior:
         hyper: s sets of hyperparameters.
         x: (n, d) points.
         y: (n,) what was observed there, or (s, n) where each set sees it otherwise.
+
+    Attributes:
+        features, hyper: as given, the latter with more noise where rounding made that necessary.
+        y, z: (s, n) what was observed, and (s, n, q) where.
+        inverse: (s, n, n) inverses of the Cholesky factors of the covariances.
     """
 
     def __init__(self, features: Features, hyper: Hyper, x: Floats, y: Floats) -> None:
         from scipy.linalg.lapack import dtrtri
 
         y = np.broadcast_to(y, (len(hyper.signal), len(x)))
-        self._features, self._x, self._y = features, x, y
+        self.features, self._x, self.y = features, x, y
         f = features(x)
         while True:
             self.hyper = hyper
-            self._z = embed(f, hyper, features)
-            factors = cholesky(with_noise(covariance(self._z, self._z, hyper), hyper))
+            self.z = embed(f, hyper, features)
+            factors = cholesky(with_noise(covariance(self.z, self.z, hyper), hyper))
             found = [factor for factor in factors if factor is not None]
             if len(found) == len(factors):
                 break
             # Rounding has made a covariance indefinite: more noise mends that.
             hyper = replace(hyper, noise=hyper.noise * 10)
-        self._inverse = np.stack([dtrtri(factor, lower=1)[0] for factor in found])  # of the Cholesky factors
-        self._weights = np.einsum("snm,sn->sm", self._inverse, np.einsum("snm,sm->sn", self._inverse, y))
+        self.inverse = np.stack([dtrtri(factor, lower=1)[0] for factor in found])
+        self._weights = np.einsum("snm,sn->sm", self.inverse, np.einsum("snm,sm->sn", self.inverse, y))
 
     def __call__(self, x: Floats) -> tuple[Floats, Floats]:
         """Return the (s, m) means and variances at *x*, (m, d)."""
-        z = embed(self._features(x), self.hyper, self._features)
-        k = covariance(self._z, z, self.hyper)
+        z = embed(self.features(x), self.hyper, self.features)
+        k = covariance(self.z, z, self.hyper)
         mean = np.einsum("snm,sn->sm", k, self._weights)
-        v = self._inverse @ k
+        v = self.inverse @ k
         var = variance(z, self.hyper) - np.einsum("snm,snm->sm", v, v)
         return mean, np.maximum(var, _LEAST_VARIANCE)
 
     def draw(self, x: Floats, rng: np.random.Generator) -> Floats:
         """Return a joint sample (s, m) of the function at *x*, (m, d), one from each set."""
-        z = embed(self._features(x), self.hyper, self._features)
-        k = covariance(self._z, z, self.hyper)
-        v = self._inverse @ k
+        z = embed(self.features(x), self.hyper, self.features)
+        k = covariance(self.z, z, self.hyper)
+        v = self.inverse @ k
         joint = covariance(z, z, self.hyper) - np.swapaxes(v, 1, 2) @ v
         values, vectors = np.linalg.eigh((joint + np.swapaxes(joint, 1, 2)) / 2)
         root = vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
@@ -68,10 +73,10 @@ class Posterior:
 
     def imagining(self, x: Floats, rng: np.random.Generator) -> Posterior:
         """Return what is believed once the points *x*, (p, d), have come to what each set imagines there."""
-        y = np.hstack([self._y, self.draw(x, rng)])
-        return Posterior(self._features, self.hyper, np.vstack([self._x, x]), y)
+        y = np.hstack([self.y, self.draw(x, rng)])
+        return Posterior(self.features, self.hyper, np.vstack([self._x, x]), y)
 
     def lowest(self, n: int) -> Floats:
         """Return the (s, 1) lowest of the last *n* > 0 values that each set has seen."""
-        found: Floats = self._y[:, -n:].min(axis=1, keepdims=True)
+        found: Floats = self.y[:, -n:].min(axis=1, keepdims=True)
         return found

@@ -2,8 +2,8 @@
 
 The acquisition is averaged over samples of the hyperparameters: Snoek, Larochelle & Adams, Practical Bayesian
 Optimization of Machine Learning Algorithms, NeurIPS 2012, section 3. Points that are being tried have come to what
-each sample imagines there (ibid., section 3.2). What may fail, and outcome constraints, have models of their own, and the
-logarithm of the probability that all is well is added: Gardner et al., Bayesian Optimization with Inequality
+each sample imagines there (ibid., section 3.2). What may fail, and outcome constraints, have models of their own, and
+the logarithm of the probability that all is well is added: Gardner et al., Bayesian Optimization with Inequality
 Constraints, ICML 2014, eq. 4.
 
 Notation as in `whet.algorithms.gp.kernel`.
@@ -18,18 +18,22 @@ import numpy as np
 
 from whet.algorithms.cube import Bools, Cube, Floats
 from whet.algorithms.gp.acquisition import ACQUISITIONS, log_probability
-from whet.algorithms.gp.fit import Chains
+from whet.algorithms.gp.chains import Chains
 from whet.algorithms.gp.kernel import Features, hyper_of
-from whet.algorithms.gp.output import Output, fitted
+from whet.algorithms.gp.output import Output, fitted, standardised
 from whet.algorithms.gp.posterior import Posterior
 from whet.algorithms.gp.subset import subset
-from whet.algorithms.maximise import maximised
+from whet.algorithms.gp.thompson import drawn_function
+from whet.algorithms.maximise import Score, maximised
+
+NAMES = (*ACQUISITIONS, "ts")  # of what makes a point promising
 
 _N_GOOD = 10  # of the best trials, around which to look
 _MOST_POINTS = 128  # that a model is fitted to
 _POINTS_TIMES_SETS = 480  # what a suggestion may cost: with more points fewer hyperparameter sets are averaged
-_N_CHAINS, _N_LIMIT_CHAINS = 8, 4  # of the model of the objective, of others
+_N_SETS, _N_LIMIT_SETS = 8, 4  # of the model of the objective, of others
 _FEWEST_SETS = 3
+_MOST_EXCESS = 1e9  # typical violations of a constraint: what is worse, infinite say, counts as that
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,13 +88,13 @@ class Proposer:
     Args:
         cube: where to search.
         seed: of the hyperparameters' chains.
-        acquisition: a name in `ACQUISITIONS`.
+        acquisition: one of `NAMES`.
     """
 
     def __init__(self, cube: Cube, seed: int, acquisition: str) -> None:
         self._cube, self._seed = cube, seed
-        self._acquisition = ACQUISITIONS[acquisition]
-        self._chains = Chains(cube, seed, _N_CHAINS)
+        self._acquisition = acquisition
+        self._chains = Chains(cube, seed, _N_SETS, fitted)
         self._limit_chains: dict[int, Chains] = {}
 
     def propose(self, data: Data, rng: np.random.Generator) -> tuple[Floats, Belief]:
@@ -107,8 +111,10 @@ class Proposer:
             posterior = posterior.imagining(data.pending, rng)
             best = None if best is None else np.minimum(best, posterior.lowest(len(data.pending)))
 
+        promise = None if best is None else self._promise(posterior, best, rng)
+
         def score(points: Floats) -> Floats:
-            total = np.zeros(len(points)) if best is None else self._acquisition(*posterior(points), best)
+            total = np.zeros(len(points)) if promise is None else promise(points)
             for limit in limits:
                 total += limit.log_probability(points)
             return total
@@ -117,6 +123,13 @@ class Proposer:
         point, value = maximised(score, self._cube, data.is_new, x[order[:_N_GOOD]], rng)
         p_well = float(np.exp(sum(limit.log_probability(point[None])[0] for limit in limits)))
         return point, _believed(posterior, output, point, value, p_well)
+
+    def _promise(self, posterior: Posterior, best: Floats, rng: np.random.Generator) -> Score:
+        if self._acquisition == "ts":
+            drawn = drawn_function(posterior, rng)
+            return lambda points: -drawn(points)
+        acquisition = ACQUISITIONS[self._acquisition]
+        return lambda points: acquisition(*posterior(points), best)
 
     def _posterior(self, chains: Chains, x: Floats, values: Floats, output: Output) -> Posterior:
         theta = chains.theta(x, values)
@@ -134,21 +147,30 @@ class Proposer:
         for i, excess in enumerate(data.excess.T):
             is_known = ~np.isnan(excess)
             if is_known.any():
-                size = np.median(np.abs(excess[is_known])) or 1.0
-                limits.append(self._limit(1 + i, data.x[is_known], _bilog(excess[is_known] / size)))
+                limits.append(self._limit(1 + i, data.x[is_known], _bilog(excess[is_known])))
         return limits
 
     def _limit(self, which: int, x: Floats, values: Floats) -> _Limit:
         """Return the model of *values* that have to stay at or below 0; far from all data it knows their mean."""
-        chains = self._limit_chains.setdefault(which, Chains(self._cube, self._seed, _N_LIMIT_CHAINS))
-        mean, std = float(values.mean()), float(values.std()) or 1.0
-        output = Output(mean, std, 1.0, 0.0, 1.0)
-        return _Limit(self._posterior(chains, x, values, output), float(output(np.zeros(1))[0]))
+        if which not in self._limit_chains:
+            self._limit_chains[which] = Chains(self._cube, self._seed, _N_LIMIT_SETS, standardised)
+        output = standardised(values)
+        posterior = self._posterior(self._limit_chains[which], x, values, output)
+        return _Limit(posterior, float(output(np.zeros(1))[0]))
 
 
-def _bilog(v: Floats) -> Floats:
-    """Return *v* with its large values made small: Eriksson & Poloczek, Scalable Constrained BO, AISTATS 2021."""
-    return np.sign(v) * np.log1p(np.abs(v))
+def _bilog(excess: Floats) -> Floats:
+    """Return *excess*, (n,), in its own unit and with its large values made small; its signs stay.
+
+    Source: Eriksson & Poloczek, Scalable Constrained Bayesian Optimization, AISTATS 2021, section 3.
+    """
+    size = np.abs(excess)
+    finite = size[np.isfinite(size) & (size > 0)]
+    unit = np.percentile(finite, 50) if len(finite) else 1.0
+    with np.errstate(over="ignore"):
+        v = np.clip(excess / unit, -_MOST_EXCESS, _MOST_EXCESS)
+    found: Floats = np.sign(v) * np.log1p(np.abs(v))
+    return found
 
 
 def _believed(posterior: Posterior, output: Output, point: Floats, score: float, p_well: float) -> Belief:
