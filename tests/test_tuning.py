@@ -259,7 +259,13 @@ def test_stop_from_a_callback(executor: str) -> None:
 
 def test_stop_from_another_thread() -> None:
     study = whet.Study(SPACE, seed=1)
-    threading.Thread(target=lambda: [time.sleep(0.5), study.stop()]).start()
+
+    def stop() -> None:
+        while not study.ledger.history.running:
+            time.sleep(0.05)
+        study.stop()
+
+    threading.Thread(target=stop).start()
     study.run(lambda config: time.sleep(60), n_trials=5, progress=False)
     assert study.outcome is not None
     assert study.outcome.reason == "stopped"

@@ -23,6 +23,7 @@ _P_EDGE = 0.15  # of a coordinate of a uniform point: the best configs often lie
 _VARIANT_STEPS = (0.02, 0.05, 0.1, 0.2, 0.4)
 _POLISH_STEPS = 12
 _SLOPE_STEP = 1e-6
+_MOST_POLISHED = 64  # axes: the cost of a slope is their number times that of a point, which grows with it as well
 
 Score = Callable[[Floats], Floats]
 IsNew = Callable[[Floats], Bools]
@@ -49,6 +50,9 @@ def maximised(score: Score, cube: Cube, is_new: IsNew, good: Floats, rng: np.ran
             found[usable] = score(x[usable])
         return x, np.where(np.isnan(found), -np.inf, found)
 
+    if not cube.d:
+        x, values = scored(np.empty((1, 0)))
+        return x[0], float(values[0])
     uniform = scored(with_edges(rng.random((_N_UNIFORM, cube.d)), cube, rng))
     parents = good[rng.integers(len(good), size=_N_VARIANTS)]
     variants = scored(mutated(parents, cube, rng.choice(_VARIANT_STEPS, size=_N_VARIANTS), rng))
@@ -67,7 +71,7 @@ def maximised(score: Score, cube: Cube, is_new: IsNew, good: Floats, rng: np.ran
         best = np.maximum(value, best)
         step *= _SHRINK
     top = int(best.argmax())
-    return polished(scored, cube, at[top], float(best[top]))
+    return polished(scored, cube, at[top], float(best[top]), rng)
 
 
 def with_edges(u: Floats, cube: Cube, rng: np.random.Generator) -> Floats:
@@ -99,12 +103,14 @@ def mutated(x: Floats, cube: Cube, steps: Floats, rng: np.random.Generator) -> F
 
 
 def polished(
-    scored: Callable[[Floats], tuple[Floats, Floats]], cube: Cube, x: Floats, value: float
+    scored: Callable[[Floats], tuple[Floats, Floats]], cube: Cube, x: Floats, value: float, rng: np.random.Generator
 ) -> tuple[Floats, float]:
     """Return the point that following the slope from *x*, (d,), leads to on continuous axes, and its score."""
     axes = np.flatnonzero(cube.is_continuous & ~np.isnan(x))
     if not len(axes) or not np.isfinite(value):
         return x, value
+    if len(axes) > _MOST_POLISHED:
+        axes = rng.choice(axes, _MOST_POLISHED, replace=False)
     from scipy.optimize import minimize
 
     # The slope by differences, all axes in one batch: any score will do, and it costs one call.

@@ -1,29 +1,74 @@
-"""The default strategy: chooses a sampler that suits the space."""
+"""The default strategy: at each suggestion the sampler that suits the study as it is by then."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 
+import numpy as np
+
+from whet.algorithms.cube import Floats
 from whet.core.history import History
-from whet.core.protocols import RngOf, Suggestion
+from whet.core.protocols import RngOf, Sampler, Suggestion
+from whet.errors import SearchExhausted
+from whet.samplers.choosing import Name, chosen, facts_of
+from whet.samplers.cmaes import CMAES
+from whet.samplers.gp import GP
+from whet.samplers.known import Known
+from whet.samplers.modelled import CodecOf, Proposal, suggest_in_turn
 from whet.samplers.quasi_random import QuasiRandom
 from whet.samplers.random import Random
+from whet.samplers.tpe import TPE
 
 
 class Auto:
-    """Quasi-random search where every parameter has a map to the unit interval, random search elsewhere."""
+    """Chooses by the space, the objectives, the number of trials and what they came to; see `choosing`.
+
+    A model of the objective where there is one objective, and not too much for it; all configs in random order where
+    there are trials enough for them; even coverage where there is nothing to learn from.
+    """
 
     def __init__(self) -> None:
-        self._random, self._quasi_random = Random(), QuasiRandom()
+        self._samplers: dict[Name, Sampler] = {
+            "walk": _Walk(),
+            "random": Random(),
+            "quasi_random": QuasiRandom(),
+            "gp": GP(),
+            "tpe": TPE(),
+            "cmaes": CMAES(),
+        }
 
     def suggest(self, history: History, numbers: Sequence[int], rng_of: RngOf) -> list[Suggestion]:
         """Return what the chosen sampler suggests; see `Sampler`."""
-        sampler = self._quasi_random if history.problem.space.is_encodable else self._random
-        return sampler.suggest(history, numbers, rng_of)
+        return self._samplers[chosen(facts_of(history)).name].suggest(history, numbers, rng_of)
 
     def explain(self, history: History) -> str:
-        """Say which of the two it is; see `Explains`."""
-        if history.problem.space.is_encodable:
-            return "quasi-random search, which covers the space evenly"
-        name = next(name for name, domain in history.problem.space.items() if not domain.is_encodable)
-        return f"random search, as {name} can only be sampled"
+        """Say which sampler it is and why, then what is known and when it will be another one; see `Explains`."""
+        choice = chosen(facts_of(history))
+        return "\n".join([choice.why, *choice.outlook])
+
+
+class _Walk:
+    """Random search without replacement that may begin after others: what they suggested does not come again."""
+
+    def __init__(self) -> None:
+        self._random, self._codec_of = Random(), CodecOf()
+
+    def suggest(self, history: History, numbers: Sequence[int], rng_of: RngOf) -> list[Suggestion]:
+        codec = self._codec_of(history.problem.space)
+
+        def point(number: int) -> Floats:
+            return codec.point(self._random.suggest(history, [number], rng_of)[0].config)
+
+        def propose(known: Known, rng: np.random.Generator) -> Proposal:
+            del rng  # the order is the seed's
+            for number in count(known.n_configs):  # others may have taken what comes at this place and the next ones
+                try:
+                    x = point(number)
+                except SearchExhausted:
+                    break
+                if known.is_new(x[None])[0]:
+                    return Proposal(x, {"source": "random"})
+            return Proposal(point(0), {"source": "random"})  # taken, so that what is left comes instead
+
+        return suggest_in_turn(history, numbers, rng_of, codec, propose)

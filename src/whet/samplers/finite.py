@@ -9,10 +9,8 @@ from whet.core.given import Given
 from whet.core.protocols import Suggestion
 from whet.errors import SearchExhausted, SpaceError
 from whet.samplers.places import Places
-from whet.space.grid import Grid
+from whet.space.grid import MOST_SKIPPED, Grid
 from whet.space.space import Space
-
-_MOST_SKIPPED = 100_000  # points in a row, which takes seconds; a space may have 10^12 and forbid them all
 
 
 class FiniteWalk:
@@ -61,13 +59,13 @@ def next_config(grid: Grid, order: Callable[[int], int], start: int) -> tuple[in
         SearchExhausted: there is none.
         SpaceError: so many points in a row were forbidden that looking further would take forever.
     """
-    for place in range(start, min(grid.size, start + _MOST_SKIPPED)):
+    for place in range(start, min(grid.size, start + MOST_SKIPPED)):
         config = grid.at(order(place))
         if config is not None:
             return place + 1, config
-    if start + _MOST_SKIPPED < grid.size:
+    if start + MOST_SKIPPED < grid.size:
         raise SpaceError(
-            f"{_MOST_SKIPPED:,} points of the grid in a row were forbidden, and there are {grid.size:,}; "
+            f"{MOST_SKIPPED:,} points of the grid in a row were forbidden, and there are {grid.size:,}; "
             "loosen what is forbidden, or leave out the values that it excludes"
         )
     raise SearchExhausted

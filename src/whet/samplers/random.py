@@ -30,7 +30,6 @@ class Random:
 
     def _walk_of(self, space: Space, seed: int) -> FiniteWalk:
         if self._walk is None or self._walk[0] is not space or self._walk[1] != seed:
-            size = space.size
-            assert size is not None, "a finite space has a size"
-            self._walk = (space, seed, FiniteWalk(space, lambda position: permuted(seed, size, position)))
+            walk = FiniteWalk(space, lambda position: permuted(seed, walk.grid.size, position))
+            self._walk = (space, seed, walk)
         return self._walk[2]

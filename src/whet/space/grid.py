@@ -9,11 +9,13 @@ from typing import Any
 
 from whet.errors import SpaceError
 from whet.space.base import in_range
+from whet.space.members import members_of
 from whet.space.plain import shortened
 from whet.space.space import Space
 
+MOST_SKIPPED = 100_000  # points in a row, which takes seconds; a space may have 10^12 and forbid them all
 _ROUNDS = 6
-# Spaces with conditions are counted by walking their grid; past this many points (a quarter of a second) they are not.
+# What is not forbidden is counted by walking the grid; past this many points (a quarter of a second) it is not.
 _MOST_COUNTED = 10_000
 
 
@@ -23,11 +25,20 @@ class Grid:
     Zipped parameters vary as one. A number whose point is no config of its own has None: it is forbidden, or it
     differs from another only in a parameter that is not active (of those the one with its first value counts).
 
+    In a space with conditions most points may be of the latter kind, too many to skip one by one. Where it has more
+    than 100,000 combinations, only those with values of active parameters are numbered, in the same order, unless
+    it takes too long to count them; see `members_of`. Up to there every combination has its number: the configs of
+    random search depend on them.
+
+    Attributes:
+        size: how many numbers there are.
+        is_plain: none of them has None.
+
     Raises:
         SpaceError: a parameter is not finite.
     """
 
-    __slots__ = ("_sizes", "_space", "is_plain", "size")
+    __slots__ = ("_members", "_sizes", "_space", "is_plain", "size")
 
     def __init__(self, space: Space) -> None:
         sizes = []
@@ -41,8 +52,10 @@ class Grid:
             sizes.append(domain.size)
         self._space = space
         self._sizes = sizes
-        self.size = math.prod(sizes)
-        self.is_plain = not space.is_conditional and not space.forbid
+        size = math.prod(sizes)
+        self._members = members_of(space) if space.is_conditional and size > MOST_SKIPPED else None
+        self.size = size if self._members is None else self._members.n
+        self.is_plain = not space.forbid and (not space.is_conditional or self._members is not None)
 
     def at(self, index: int) -> dict[str, Any] | None:
         """Return config number *index*, or None where this point is no config of its own.
@@ -51,20 +64,27 @@ class Grid:
             IndexError: there is no such number.
             ConfigError: a condition cannot be evaluated on the config.
         """
-        in_range(index, self.size)
+        digits = self._digits(in_range(index, self.size))
         values: dict[str, Any] = {}
-        digits: list[int] = []
-        for axis, size in zip(reversed(self._space.axes), reversed(self._sizes), strict=True):
-            index, digit = divmod(index, size)
-            digits.append(digit)
+        for axis, digit in zip(self._space.axes, digits, strict=True):
             values |= {name: self._space[name].value_at(digit) for name in axis}
         config = self._space.active(values)
         if self.is_plain:
             return config
-        for axis, digit in zip(reversed(self._space.axes), digits, strict=True):
+        for axis, digit in zip(self._space.axes, digits, strict=True):
             if digit and not any(name in config for name in axis):
                 return None
         return None if self._space.is_forbidden(config) else config
+
+    def _digits(self, index: int) -> list[int]:
+        """Return for each axis which of its values the point has."""
+        if self._members is not None:
+            return self._members.digits_at(index)
+        digits = []
+        for size in reversed(self._sizes):
+            index, digit = divmod(index, size)
+            digits.append(digit)
+        return digits[::-1]
 
     def index_of(self, config: Mapping[str, Any]) -> int:
         """Return the number of *config*.
@@ -73,10 +93,15 @@ class Grid:
             ConfigError: it is not in the space.
         """
         self._space.check(config)
-        index = 0
-        for axis, size in zip(self._space.axes, self._sizes, strict=True):
+        digits = []
+        for axis in self._space.axes:
             name = next((name for name in axis if name in config), None)
-            index = index * size + (0 if name is None else self._space[name].index_of(config[name]))
+            digits.append(0 if name is None else self._space[name].index_of(config[name]))
+        if self._members is not None:
+            return self._members.number_of(digits)
+        index = 0
+        for digit, size in zip(digits, self._sizes, strict=True):
+            index = index * size + digit
         return index
 
 
@@ -87,6 +112,8 @@ def n_configs(space: Space) -> int | None:
     grid = Grid(space)
     if grid.is_plain:
         return grid.size
+    if not space.forbid and (members := members_of(space)) is not None:
+        return members.n
     if grid.size > _MOST_COUNTED:
         return None
     return sum(grid.at(index) is not None for index in range(grid.size))
