@@ -208,7 +208,10 @@ def test_a_thousand_axes() -> None:
 # ---- moves
 @given(st.integers(0, 2**32), st.floats(1e-3, 1))
 def test_variants_differ_and_numbers_move_to_other_levels(seed: int, step: float) -> None:
-    cube, rng = cube_of(None, cells(9), cells(2), cells(4), categories=(3,), activate=always), np.random.default_rng(seed)
+    cube, rng = (
+        cube_of(None, cells(9), cells(2), cells(4), categories=(3,), activate=always),
+        np.random.default_rng(seed),
+    )
     x = cube.snapped(rng.random((50, 4)))
     x[::5, 1] = np.nan
     found = cube.snapped(mutated(x, cube, np.full(50, step), rng))

@@ -122,8 +122,9 @@ def test_a_run_says_once_what_auto_does() -> None:
 # ---- explain
 def test_explain_says_it_of_any_study(here: Path) -> None:
     call("run", *LOSS, "--quiet", "--trials", 4, "--first", "x=0.25,kind=b", *SWEPT)
-    first, configs, best = call("explain", "train-1").out.splitlines()
-    assert first.startswith("auto: ")
+    first, *more, configs, best = call("explain", "train-1").out.splitlines()
+    assert first.startswith("auto: gp, ")
+    assert more[0].startswith("Known so far: 4 configs with a value")
     assert configs.startswith("configs: 1 enqueued, 3 ")
     assert best.startswith("best: loss=0.0025 (trial 0), chosen by a person (enqueued)")
     (found,) = call("explain", "train-1", "--json").objects

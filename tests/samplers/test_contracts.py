@@ -1,9 +1,9 @@
-"""The contract suites, run over the samplers that choose by the number alone, and over the default one."""
+"""The contract suites, run over the samplers that choose by the number alone."""
 
 from __future__ import annotations
 
 from whet.core.protocols import Sampler
-from whet.samplers import Auto, Grid, QuasiRandom, Random
+from whet.samplers import Grid, QuasiRandom, Random
 from whet.space.space import Space
 from whet.testing.sampler_hostile_suite import HostileSamplerContract
 from whet.testing.sampler_numbered_suite import NumberedSamplerContract
@@ -33,8 +33,3 @@ class TestQuasiRandom(NumberedSamplerContract, FiniteSpaceContract, HostileSampl
 
     def supports(self, space: Space) -> bool:
         return space.is_encodable
-
-
-class TestAuto(FiniteSpaceContract, HostileSamplerContract):
-    def make(self) -> Sampler:
-        return Auto()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from whet.errors import SpaceError, UsageError
-from whet.samplers import Auto, Grid, QuasiRandom, Random
+from whet.samplers import Grid, QuasiRandom, Random
 from whet.samplers.names import SAMPLERS, sampler_named
 from whet.space.domain import Categorical, Float, Int, Normal, NumpyDistribution, Ordinal
 from whet.space.space import Space
@@ -140,14 +140,7 @@ def test_quasi_random_takes_a_large_finite_space_without_listing_it() -> None:
     assert len({tuple(config.values()) for config in drawn}) == 200
 
 
-# ---- auto and names
-def test_auto_is_quasi_random_where_it_can_be() -> None:
-    plain = Space({"a": Float(0, 1), "b": Int(1, 9)})
-    assert configs(Auto(), plain, 20) == configs(QuasiRandom(), plain, 20)
-    sampled = Space({"g": NumpyDistribution("gamma", (2.0,))})
-    assert configs(Auto(), sampled, 20) == configs(Random(), sampled, 20)
-
-
+# ---- names
 def test_why_says_which_sampler_chose() -> None:
     space = Space({"a": Int(1, 9)})
     for name, sampler in (("grid", Grid()), ("random", Random()), ("quasi_random", QuasiRandom())):

@@ -8,17 +8,21 @@ from itertools import count
 import numpy as np
 
 from whet.algorithms.cube import Floats
+from whet.core.given import Given
 from whet.core.history import History
 from whet.core.protocols import RngOf, Sampler, Suggestion
 from whet.errors import SearchExhausted
 from whet.samplers.choosing import Name, chosen, facts_of
 from whet.samplers.cmaes import CMAES
+from whet.samplers.codec import Codec
+from whet.samplers.finite import FiniteWalk
 from whet.samplers.gp import GP
 from whet.samplers.known import Known
 from whet.samplers.modelled import CodecOf, Proposal, suggest_in_turn
 from whet.samplers.quasi_random import QuasiRandom
 from whet.samplers.random import Random
 from whet.samplers.tpe import TPE
+from whet.space.grid import permuted
 
 
 class Auto:
@@ -52,23 +56,31 @@ class _Walk:
     """Random search without replacement that may begin after others: what they suggested does not come again."""
 
     def __init__(self) -> None:
-        self._random, self._codec_of = Random(), CodecOf()
+        self._codec_of = CodecOf()
+        self._walk: tuple[Codec, int, FiniteWalk] | None = None
 
     def suggest(self, history: History, numbers: Sequence[int], rng_of: RngOf) -> list[Suggestion]:
         codec = self._codec_of(history.problem.space)
+        walk = self._walk_of(codec, history.seed)
 
-        def point(number: int) -> Floats:
-            return codec.point(self._random.suggest(history, [number], rng_of)[0].config)
+        def point(place: int) -> Floats:
+            return codec.point(walk.config(place, Given()))
 
         def propose(known: Known, rng: np.random.Generator) -> Proposal:
             del rng  # the order is the seed's
-            for number in count(known.n_configs):  # others may have taken what comes at this place and the next ones
+            for place in count(known.n_configs):  # others may have taken what comes there and at the next ones
                 try:
-                    x = point(number)
+                    x = point(place)
                 except SearchExhausted:
                     break
                 if known.is_new(x[None])[0]:
                     return Proposal(x, {"source": "random"})
-            return Proposal(point(0), {"source": "random"})  # taken, so that what is left comes instead
+            return Proposal(point(0), {"source": "random"})  # most likely taken: then what is left comes instead
 
         return suggest_in_turn(history, numbers, rng_of, codec, propose)
+
+    def _walk_of(self, codec: Codec, seed: int) -> FiniteWalk:
+        if self._walk is None or self._walk[0] is not codec or self._walk[1] != seed:
+            walk = FiniteWalk(codec.space, lambda place: permuted(seed, walk.grid.size, place))
+            self._walk = (codec, seed, walk)
+        return self._walk[2]

@@ -33,7 +33,7 @@ class FiniteWalk:
 
         Raises:
             SearchExhausted: the space has no config left for it.
-            SpaceError: so many points in a row were forbidden that looking further would take forever.
+            SpaceError: so many points in a row were no config that looking further would take forever.
         """
         point = self._point(self._places.of(number, given))
         config = self.grid.at(point)
@@ -57,13 +57,19 @@ def next_config(grid: Grid, order: Callable[[int], int], start: int) -> tuple[in
 
     Raises:
         SearchExhausted: there is none.
-        SpaceError: so many points in a row were forbidden that looking further would take forever.
+        SpaceError: so many points in a row were no config that looking further would take forever.
     """
     for place in range(start, min(grid.size, start + MOST_SKIPPED)):
         config = grid.at(order(place))
         if config is not None:
             return place + 1, config
     if start + MOST_SKIPPED < grid.size:
+        if grid.is_sparse:
+            raise SpaceError(
+                f"{MOST_SKIPPED:,} points of the grid in a row were forbidden or the same config as others, and there "
+                f"are {grid.size:,}, too many to count the configs by their conditions; let conditions look at fewer "
+                "parameters, or at parameters of fewer values"
+            )
         raise SpaceError(
             f"{MOST_SKIPPED:,} points of the grid in a row were forbidden, and there are {grid.size:,}; "
             "loosen what is forbidden, or leave out the values that it excludes"

@@ -34,7 +34,7 @@ class GP:
         UsageError: an option out of its range.
     """
 
-    def __init__(self, *, acquisition: Literal["logei", "ei", "pi", "ucb", "ts"] = "logei", n_start: int = 7) -> None:
+    def __init__(self, *, acquisition: Literal["logei", "ei", "pi", "ucb", "ts"] = "logei", n_start: int = 5) -> None:
         if acquisition not in NAMES:
             raise UsageError(f"gp: acquisition is one of {', '.join(NAMES)}, got {acquisition!r}")
         if isinstance(n_start, bool) or not isinstance(n_start, int) or n_start < 1:

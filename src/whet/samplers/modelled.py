@@ -11,14 +11,16 @@ import numpy as np
 from whet.algorithms.cube import Floats
 from whet.core.history import History
 from whet.core.protocols import RngOf, Suggestion
-from whet.errors import SearchExhausted
+from whet.errors import SearchExhausted, SpaceError
 from whet.samplers.codec import Codec
 from whet.samplers.finite import next_config
 from whet.samplers.known import Known, known_of
 from whet.space.grid import Grid, permuted
 from whet.space.space import Space
 
-_MOST_DRAWS = 1000  # of random configs, for one that nobody has been given; an endless space has one at once
+# Random configs that are drawn for one that nobody has been given; an endless space has one at once.
+_MOST_DRAWS = 1000
+_MOST_DRAWS_OF_FINITE = 100  # before the space is walked through, which finds whatever is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ def suggest_in_turn(
         proposal = propose(known, rng)
         config: Mapping[str, Any] = codec.config(proposal.x)
         why = proposal.why
-        if not known.is_new(proposal.x[None])[0] or not codec.space.contains(config):
+        # Not of the proposal's own point, which is in between where an axis has too many values to list them.
+        if not codec.space.contains(config) or not known.is_new(codec.point(config)[None])[0]:
             try:
                 config, why = _another(history, known, codec, rng), {"source": "rest"}
             except SearchExhausted:
@@ -81,14 +84,28 @@ def _another(history: History, known: Known, codec: Codec, rng: np.random.Genera
         SearchExhausted: a finite space has no other.
     """
     space = codec.space
-    if not space.is_finite:
-        for _ in range(_MOST_DRAWS):
-            drawn = space.sample(rng)
-            if known.is_new(codec.point(drawn)[None])[0]:
-                break
+    drawn = _drawn(known, codec, rng)
+    if drawn is not None:
         return drawn
+    if not space.is_finite:
+        return space.sample(rng)
     grid, place = Grid(space), 0
     while True:
         place, config = next_config(grid, lambda at: permuted(history.seed, grid.size, at), place)
         if known.is_new(codec.point(config)[None])[0]:
             return config
+
+
+def _drawn(known: Known, codec: Codec, rng: np.random.Generator) -> Mapping[str, Any] | None:
+    """Return a random config that nobody has been given, ``None`` if none comes up."""
+    is_finite = codec.space.is_finite
+    for _ in range(_MOST_DRAWS_OF_FINITE if is_finite else _MOST_DRAWS):
+        try:
+            config = codec.space.sample(rng)
+        except SpaceError:  # nearly all is forbidden, if not all
+            if is_finite:
+                return None
+            raise
+        if known.is_new(codec.point(config)[None])[0]:
+            return config
+    return None

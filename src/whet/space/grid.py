@@ -33,12 +33,13 @@ class Grid:
     Attributes:
         size: how many numbers there are.
         is_plain: none of them has None.
+        is_sparse: there may be very many in a row that have None because of conditions.
 
     Raises:
         SpaceError: a parameter is not finite.
     """
 
-    __slots__ = ("_members", "_sizes", "_space", "is_plain", "size")
+    __slots__ = ("_members", "_sizes", "_space", "is_plain", "is_sparse", "size")
 
     def __init__(self, space: Space) -> None:
         sizes = []
@@ -53,8 +54,10 @@ class Grid:
         self._space = space
         self._sizes = sizes
         size = math.prod(sizes)
-        self._members = members_of(space) if space.is_conditional and size > MOST_SKIPPED else None
+        may_be_sparse = space.is_conditional and size > MOST_SKIPPED
+        self._members = members_of(space) if may_be_sparse else None
         self.size = size if self._members is None else self._members.n
+        self.is_sparse = may_be_sparse and self._members is None
         self.is_plain = not space.forbid and (not space.is_conditional or self._members is not None)
 
     def at(self, index: int) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from whet.space.conditions import Condition, condition_from
 from whet.space.space import Space
 from whet.space.structure import by_dependency
 
-_MOST_EFFORT = 2**19  # lookups and the like, which take half a second
+_MOST_EFFORT = 2**18  # lookups and the like, which take about half a second
 
 # A digit is known by the name of its parameter, whether a condition holds by the condition's number.
 _Key = str | int

@@ -21,6 +21,7 @@ from whet.core.protocols import Sampler, Suggestion
 from whet.core.randomness import config_rng
 from whet.core.trial import State
 from whet.errors import SearchExhausted
+from whet.space.domain import Categorical, Int
 from whet.space.space import Space
 
 # What comes of a trial: the value or the metrics that complete it, or the state that it is in instead.
@@ -187,6 +188,12 @@ def members_of(space: Space) -> set[str]:
     """Return every config of a small finite space, found by drawing until nothing new comes."""
     rng = np.random.default_rng(0)
     return {text_of(space.sample(rng)) for _ in range(3_000)}
+
+
+def branches() -> Space:
+    """Return a space of 4·10^6 configs in a grid of 4·10^24 points: each of four values has parameters of its own."""
+    own = {f"{opt}{i}": Int(0, 9, when={"opt": opt}) for opt in "abcd" for i in range(6)}
+    return Space({"opt": Categorical(list("abcd")), **own})
 
 
 def check(space: Space, suggestions: Iterable[Suggestion]) -> None:

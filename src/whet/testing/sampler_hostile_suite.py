@@ -19,6 +19,7 @@ from whet.testing.sampler_histories import (
     SPOILT,
     Outcome,
     ask,
+    branches,
     check,
     explored,
     history_of,
@@ -63,8 +64,8 @@ SPACES: Mapping[str, Callable[[], Space]] = {
     "10,000 ordered values": lambda: Space({"o": Ordinal(range(10_000)), "a": Float(0.0, 1.0)}),
     "100 levels of conditions": lambda: Space(
         {f"p{i}": Categorical(["on", "off"], when=f"p{i - 1} == 'on'" if i else None) for i in range(100)}
-        | {"a": Float(0.0, 1.0)}
     ),
+    "branches": branches,
     "one axis that varies": lambda: Space({"a": Float(0.0, 1.0), **{f"c{i}": Constant(i) for i in range(30)}}),
     "extremes": lambda: Space(
         {

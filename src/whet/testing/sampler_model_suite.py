@@ -25,6 +25,7 @@ from whet.testing.sampler_histories import (
     Outcome,
     ask,
     asked,
+    branches,
     check,
     ended,
     explored,
@@ -254,9 +255,7 @@ class ModelSamplerContract(SamplerContract):
 
     @pytest.mark.parametrize("name", ["plain", "branches"])
     def test_a_huge_grid_needs_little_memory(self, name: str) -> None:
-        whole = {f"p{i}": Int(0, 9) for i in range(12)}
-        branches = {f"{o}{i}": Int(0, 9, when={"opt": o}) for o in "abcd" for i in range(6)}
-        space = Space(whole if name == "plain" else {"opt": Categorical(list("abcd")), **branches})
+        space = Space({f"p{i}": Int(0, 9) for i in range(12)}) if name == "plain" else branches()
         history = explored(history_of(space), 20, lambda i, config: measured(space, config))
         sampler = self.make()
         ask(sampler, history, [20])  # what is imported or made once is not the grid's

@@ -56,6 +56,10 @@ FINITE: Mapping[str, Callable[[], Space]] = {
     "a zip": lambda: Space(
         {"a": Int(1, 4), "b": Categorical(["u", "v"]), "c": Ordinal([2, 3, 5, 7])}, zips=[("a", "c")]
     ),
+    # 40 configs in a grid of 3,125,000 points, of which 390,624 in a row are none.
+    "branches": lambda: Space(
+        {"opt": Categorical(list("abcdefgh")), **{f"of {o}": Int(1, 5, when={"opt": o}) for o in "abcdefgh"}}
+    ),
 }
 INFINITE: Mapping[str, Callable[[], Space]] = {
     "floats": lambda: Space({"a": Float(-1.0, 1.0), "lr": Float(1e-5, 1e-1, log=True)}),

@@ -87,7 +87,12 @@ def test_they_know_which_axis_counts() -> None:
 def test_values_and_points_of_any_kind() -> None:
     x, _ = data(24)
     equal = np.repeat(x[:1], 24, axis=0)
-    for values in (np.zeros(24), np.r_[1e300, np.zeros(23)], np.tile([1.0, 2.0], 12), np.r_[-1.7e308, 1.7e308, x[2:, 0]]):
+    for values in (
+        np.zeros(24),
+        np.r_[1e300, np.zeros(23)],
+        np.tile([1.0, 2.0], 12),
+        np.r_[-1.7e308, 1.7e308, x[2:, 0]],
+    ):
         for points in (x, equal):
             assert np.isfinite(chains().theta(points, values)).all()
 

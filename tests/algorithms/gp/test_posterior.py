@@ -109,7 +109,7 @@ def test_where_rounding_spoils_a_covariance_there_is_more_noise() -> None:
     """Here on purpose: a signal so strong that the noise is lost beside it."""
     x, y = np.repeat(points(2, 8), 30, axis=0), np.zeros(60)
     features, hyper = setting(x, 9, -50.0)
-    strong = Hyper(hyper.lengthscales, hyper.signal * 1e14, hyper.noise, hyper.linear, hyper.a, hyper.b)
+    strong = Hyper(hyper.lengthscales, hyper.signal * 1e14, hyper.noise, hyper.a, hyper.b)
     posterior = Posterior(features, strong, x, y)
     assert (posterior.hyper.noise > strong.noise).all()
     assert np.isfinite(posterior(x)[0]).all()
@@ -139,7 +139,10 @@ def test_imagined_values_are_met_and_nothing_else_is_forgotten() -> None:
 def test_what_is_imagined_changes_nothing_on_average() -> None:
     x, pending, at = points(6, 0), points(5, 1), points(4, 5)
     features, hyper = setting(x, 3)
-    posterior, rng = Posterior(features, hyper, x, np.random.default_rng(2).standard_normal(6)), np.random.default_rng(4)
+    posterior, rng = (
+        Posterior(features, hyper, x, np.random.default_rng(2).standard_normal(6)),
+        np.random.default_rng(4),
+    )
     mean, var = posterior(at)
     found = np.array([posterior.imagining(pending, rng)(at)[0] for _ in range(400)])
     assert np.allclose(found.mean(axis=0), mean, atol=5 * np.sqrt(var.max() / 400))

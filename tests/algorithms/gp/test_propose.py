@@ -88,7 +88,7 @@ def test_what_is_believed_holds() -> None:
 
 
 # ---- a function of the data and the generator
-@pytest.mark.parametrize("acquisition", NAMES)
+@pytest.mark.parametrize("acquisition", ["logei", "ts"])
 def test_a_fresh_one_proposes_what_the_live_one_does(acquisition: str) -> None:
     x = start(MIXED, 20, 3)
     y, excess = x.sum(axis=1), x[:, :1] - 0.8
@@ -141,18 +141,29 @@ def test_nearly_all_failed() -> None:
 
 
 # ---- constraints
-@pytest.mark.parametrize("unit", [1.0, 1e12])
-def test_the_constrained_optimum_is_found(unit: float) -> None:
+def test_the_constrained_optimum_is_found() -> None:
     """The bottom of the bowl is forbidden: the nearest allowed point lies on the border, at (0.4, 0.7)."""
 
     def outcome(point: Floats) -> tuple[float, float, float]:
-        return bowl(point), unit * (point[0] - 0.4), -1.0 - point[1]
+        return bowl(point), 1e12 * (point[0] - 0.4), -1.0 - point[1]
 
     x, results = searched(SQUARE, outcome, 26)
     meets = (results[:, 1:] <= 0).all(axis=1)
     best = x[meets][results[meets, 0].argmin()]
     assert np.allclose(best, [0.4, 0.7], atol=0.04)
     assert meets[10:].mean() > 0.4
+
+
+@pytest.mark.parametrize("unit", [2.0**-60, 2.0**60])
+def test_the_unit_of_a_constraint_does_not_matter(unit: float) -> None:
+    x = start(SQUARE, 15)
+    y, excess = [bowl(point) for point in x], x[:, :1] - 0.4
+    (plain, belief), (scaled, other) = (
+        Proposer(SQUARE, 0, "logei").propose(data(x, y, each), np.random.default_rng(0))
+        for each in (excess, unit * excess)
+    )
+    assert plain.tolist() == scaled.tolist()
+    assert belief == other
 
 
 def test_where_nothing_is_feasible_that_is_what_is_looked_for() -> None:
@@ -224,7 +235,9 @@ def test_small_finite_cubes_are_walked_to_their_end() -> None:
 
 def test_a_cube_without_axes() -> None:
     cube = Cube((), np.empty(0, dtype=bool), always)
-    point, belief = Proposer(cube, 0, "logei").propose(data(np.empty((3, 0)), [1.0, 2.0, 3.0]), np.random.default_rng(0))
+    point, belief = Proposer(cube, 0, "logei").propose(
+        data(np.empty((3, 0)), [1.0, 2.0, 3.0]), np.random.default_rng(0)
+    )
     assert point.shape == (0,)
     assert belief.score == -np.inf
 
@@ -247,7 +260,7 @@ def test_many_points_cost_no_more_and_are_used_no_worse() -> None:
     counts, found = [], []
     for n in (150, 300, 2000):
         counting = Counting()
-        x = start(counting.cube, n)
+        x, counting.n = start(counting.cube, n), 0
         y = np.array([bowl(point) for point in x])
         point, _ = Proposer(counting.cube, 0, "logei").propose(data(x, y), np.random.default_rng(0))
         counts.append(counting.n)

@@ -27,10 +27,8 @@ def prior(features: Features) -> tuple[Floats, Floats]:
     Optimization Performs Great in High Dimensions, ICML 2024, eq. 7.
     """
     d, w = features.d, features.w
-    mean = np.concatenate(
-        [np.full(d, -0.3 + 0.5 * math.log(max(d, 1))), [0.0, math.log(1e-3), math.log(0.1)], np.zeros(2 * w)]
-    )
-    std = np.concatenate([np.full(d, 0.8), [1.0, 1.5, 1.0], np.full(2 * w, 0.5)])
+    mean = np.concatenate([np.full(d, -0.3 + 0.5 * math.log(max(d, 1))), [0.0, math.log(1e-3)], np.zeros(2 * w)])
+    std = np.concatenate([np.full(d, 0.8), [1.0, 1.5], np.full(2 * w, 0.5)])
     return mean, std
 
 

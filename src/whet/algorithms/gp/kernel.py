@@ -1,16 +1,15 @@
-"""The kernel: Matern-5/2 plus a linear one, with a lengthscale per axis, on warped coordinates.
+"""The kernel: Matern-5/2 with a lengthscale per axis, on warped coordinates; a category differs or it does not.
 
-The linear part carries trends to the edges of the space, where a Matern kernel alone falls back to the mean; the best
-configs often lie there. A category differs or it does not. What is not active lies in the middle, for a category
-as far from all of its levels as half a difference; the axis that decides on it tells the branches apart.
+What is not active lies in the middle, for a category as far from all of its levels as half a difference; the axis that
+decides on it tells the branches apart.
 
 Notation:
     n, m, d, w  points, other points, axes, numeric axes
     s           sets of hyperparameters, evaluated side by side
     q           features: one per numeric axis, then one per known level of a category and one for all unknown ones
     f           (n, q) features of points
-    z           (s, n, q) features, warped, moved to the centre and divided by their lengthscales
-    theta       (s, p) logarithms of d lengthscales, signal, noise and linear variance, a and b of each numeric axis
+    z           (s, n, q) features, warped and divided by their lengthscales
+    theta       (s, p) logarithms of d lengthscales, signal and noise variance, a and b of each numeric axis
 
 Sources: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), sections 4.2.1 and 4.2.2; Snoek et al.,
 Input Warping for Bayesian Optimization of Non-Stationary Functions, ICML 2014, here with Kumaraswamy's distribution.
@@ -62,7 +61,6 @@ class Hyper:
     lengthscales: Floats
     signal: Floats
     noise: Floats
-    linear: Floats
     a: Floats
     b: Floats
 
@@ -73,14 +71,14 @@ class Hyper:
 
 def n_hyper(features: Features) -> int:
     """Return p, how many hyperparameters a set has."""
-    return features.d + 3 + 2 * features.w
+    return features.d + 2 + 2 * features.w
 
 
 def hyper_of(theta: Floats, features: Features) -> Hyper:
     """Return what *theta*, (s, p), stands for."""
     d, w = features.d, features.w
     e = np.exp(theta)
-    return Hyper(e[:, :d], e[:, d], e[:, d + 1] + _JITTER, e[:, d + 2], e[:, d + 3 : d + 3 + w], e[:, d + 3 + w :])
+    return Hyper(e[:, :d], e[:, d], e[:, d + 1] + _JITTER, e[:, d + 2 : d + 2 + w], e[:, d + 2 + w :])
 
 
 def embed(f: Floats, hyper: Hyper, features: Features) -> Floats:
@@ -89,8 +87,7 @@ def embed(f: Floats, hyper: Hyper, features: Features) -> Floats:
     z = np.empty((len(hyper.signal), *f.shape))
     a, b = hyper.a[:, None, :], hyper.b[:, None, :]
     t = np.exp(a * np.log(f[:, :w]))
-    centre = np.exp(b * np.log1p(-np.exp(a * np.log(0.5))))
-    z[:, :, :w] = centre - np.exp(b * np.log1p(-t))  # 1 - (1 - u^a)^b, less what it is at the centre
+    z[:, :, :w] = 1 - np.exp(b * np.log1p(-t))  # 1 - (1 - u^a)^b
     z[:, :, w:] = f[:, w:]
     z /= hyper.lengthscales[:, None, features.axis_of]
     return z
@@ -98,9 +95,9 @@ def embed(f: Floats, hyper: Hyper, features: Features) -> Floats:
 
 def covariance(z: Floats, other: Floats, hyper: Hyper) -> Floats:
     """Return the (s, n, m) prior covariances of points at *z* and at *other*, (s, m, q), without noise."""
-    inner: Floats = z @ np.swapaxes(other, 1, 2)
     # In place: these arrays are the largest, and most of the time of a suggestion goes into them.
-    r = inner * -2
+    r: Floats = z @ np.swapaxes(other, 1, 2)
+    r *= -2
     r += np.einsum("snq,snq->sn", z, z)[:, :, None]
     r += np.einsum("smq,smq->sm", other, other)[:, None, :]
     np.maximum(r, 0, out=r)
@@ -113,9 +110,14 @@ def covariance(z: Floats, other: Floats, hyper: Hyper) -> Floats:
     np.negative(r, out=r)
     k *= np.exp(r, out=r)  # eq. 4.17
     k *= hyper.signal[:, None, None]
-    inner *= hyper.linear[:, None, None]
-    k += inner
     return k
+
+
+def squared_distances(z: Floats) -> Floats:
+    """Return the (n, n) squared distances of points at *z*, (n, q)."""
+    norms = np.einsum("nq,nq->n", z, z)
+    r2: Floats = np.maximum(norms[:, None] + norms - 2 * (z @ z.T), 0)
+    return r2
 
 
 def matern_slope(r2: Floats) -> Floats:
@@ -123,12 +125,6 @@ def matern_slope(r2: Floats) -> Floats:
     r = np.sqrt(5 * r2)
     slope: Floats = (-5 / 6) * (1 + r) * np.exp(-r)
     return slope
-
-
-def variance(z: Floats, hyper: Hyper) -> Floats:
-    """Return the (s, n) prior variances of points at *z*, without noise."""
-    v: Floats = hyper.signal[:, None] + hyper.linear[:, None] * np.einsum("snq,snq->sn", z, z)
-    return v
 
 
 def with_noise(k: Floats, hyper: Hyper) -> Floats:

@@ -10,7 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from whet.algorithms.cube import Floats
-from whet.algorithms.gp.kernel import Features, Hyper, covariance, embed, hyper_of, matern_slope, with_noise
+from whet.algorithms.gp.kernel import (
+    Features,
+    Hyper,
+    covariance,
+    embed,
+    hyper_of,
+    matern_slope,
+    squared_distances,
+    with_noise,
+)
 
 _NOT_DEFINITE = 1e10  # in the place of a log density, where there is none
 _FARTHEST = 8.0  # standard deviations of the prior from its mean
@@ -46,10 +55,7 @@ def log_likelihood(theta: Floats, f: Floats, y: Floats, features: Features) -> t
     hyper = hyper_of(theta[None], features)
     z = embed(f, hyper, features)
     k = covariance(z, z, hyper)[0]
-    inner = z[0] @ z[0].T
-    linear = hyper.linear[0] * inner
-    matern = k - linear
-    factor, info = dpotrf(with_noise(k[None], hyper)[0], lower=1)
+    factor, info = dpotrf(with_noise(k[None].copy(), hyper)[0], lower=1)
     if info != 0:
         return -np.inf, np.zeros_like(theta)
     inverse = dpotri(factor, lower=1)[0]
@@ -57,10 +63,9 @@ def log_likelihood(theta: Floats, f: Floats, y: Floats, features: Features) -> t
     weights = inverse @ y
     value = -0.5 * float(y @ weights) - float(np.log(np.diagonal(factor)).sum())
     slope_k = 0.5 * (np.outer(weights, weights) - inverse)
-    norms = np.diagonal(inner)
-    slope_r2 = slope_k * hyper.signal[0] * matern_slope(np.maximum(norms[:, None] + norms - 2 * inner, 0))
-    slope_z = 4 * (z[0] * slope_r2.sum(axis=1)[:, None] - slope_r2 @ z[0]) + 2 * hyper.linear[0] * slope_k @ z[0]
-    of_variances = [(slope_k * matern).sum(), hyper.noise[0] * np.trace(slope_k), (slope_k * linear).sum()]
+    slope_r2 = slope_k * hyper.signal[0] * matern_slope(squared_distances(z[0]))
+    slope_z = 4 * (z[0] * slope_r2.sum(axis=1)[:, None] - slope_r2 @ z[0])
+    of_variances = [(slope_k * k).sum(), hyper.noise[0] * np.trace(slope_k)]
     # z is inverse to the lengthscales, so its slope by their logarithms is -z.
     by_axes = -np.bincount(features.axis_of, (z[0] * slope_z).sum(axis=0), minlength=features.d)
     numeric = slope_z[:, : features.w] / hyper.lengthscales[0, features.axis_of[: features.w]]
@@ -70,8 +75,8 @@ def log_likelihood(theta: Floats, f: Floats, y: Floats, features: Features) -> t
 def _by_warping(f: Floats, slope: Floats, hyper: Hyper) -> tuple[Floats, Floats]:
     """Return the (w,) slopes by log a and by log b, from the (n, w) *slope* by what `embed` makes of coordinates."""
     a, b = hyper.a[0], hyper.b[0]
-    u = np.vstack([f[:, : len(a)], np.full((1, len(a)), 0.5)])  # the centre last
+    u = f[:, : len(a)]
     t = u**a
     by_a = b * (1 - t) ** (b - 1) * t * a * np.log(u)
     by_b = -b * np.log1p(-t) * (1 - t) ** b
-    return ((by_a[:-1] - by_a[-1]) * slope).sum(axis=0), ((by_b[:-1] - by_b[-1]) * slope).sum(axis=0)
+    return (by_a * slope).sum(axis=0), (by_b * slope).sum(axis=0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from whet.algorithms.cube import Floats
 from whet.algorithms.gp.fit import cholesky
-from whet.algorithms.gp.kernel import Features, Hyper, covariance, embed, variance, with_noise
+from whet.algorithms.gp.kernel import Features, Hyper, covariance, embed, with_noise
 
 _LEAST_VARIANCE = 1e-12
 
@@ -56,7 +56,7 @@ class Posterior:
         k = covariance(self.z, z, self.hyper)
         mean = np.einsum("snm,sn->sm", k, self._weights)
         v = self.inverse @ k
-        var = variance(z, self.hyper) - np.einsum("snm,snm->sm", v, v)
+        var = self.hyper.signal[:, None] - np.einsum("snm,snm->sm", v, v)
         return mean, np.maximum(var, _LEAST_VARIANCE)
 
     def draw(self, x: Floats, rng: np.random.Generator) -> Floats:

@@ -1,7 +1,7 @@
 """A function drawn from the posterior, that can be evaluated anywhere at once: Thompson sampling.
 
-A draw from the prior, of random Fourier features for the Matern part and of random weights for the linear one, is
-corrected by what the data say of it. It costs no more at many points than the mean does.
+A draw from the prior, of random Fourier features, is corrected by what the data say of it. It costs no more at many
+points than the mean does.
 
 Sources: Wilson et al., Efficiently Sampling Functions from Gaussian Process Posteriors, ICML 2020, eq. 7 and 8;
 Rahimi & Recht, Random Features for Large-Scale Kernel Machines, NeurIPS 2007, figure 1. Notation as in
@@ -31,10 +31,9 @@ def drawn_function(posterior: Posterior, rng: np.random.Generator) -> Callable[[
     waves = rng.standard_normal((q, _N_WAVES)) / np.sqrt(rng.chisquare(_DEGREES, _N_WAVES) / _DEGREES)
     phases = rng.uniform(0, 2 * np.pi, _N_WAVES)
     weights = rng.standard_normal(_N_WAVES) * np.sqrt(2 * hyper.signal / _N_WAVES)
-    slopes = rng.standard_normal(q) * np.sqrt(hyper.linear)
 
     def from_prior(at: Floats) -> Floats:
-        found: Floats = np.cos(at @ waves + phases) @ weights + at @ slopes
+        found: Floats = np.cos(at @ waves + phases) @ weights
         return found
 
     noise = rng.standard_normal(len(z)) * np.sqrt(hyper.noise)
