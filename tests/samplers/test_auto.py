@@ -72,12 +72,20 @@ def name_for(**facts: Any) -> str:
         ({"n_axes": 2, "most_categories": 10_000}, "tpe"),
         ({"n_axes": 5, "n_valued": 5_000}, "cmaes"),
         ({"n_axes": 5, "n_valued": 5_000, "n_failed": 5_000}, "tpe"),
+        ({"n_axes": 5, "n_valued": 400, "n_failed": 180}, "gp"),
+        ({"n_axes": 5, "n_valued": 400, "n_failed": 170}, "cmaes"),
         ({"n_axes": 5, "n_valued": 5_000, "is_continuous": False}, "tpe"),
         ({"n_axes": 1, "n_valued": 5_000}, "tpe"),
         ({"n_axes": 90, "n_valued": 5_000}, "tpe"),
         ({"n_axes": 5, "n_valued": 5_000, "budget": 10_000}, "cmaes"),
         ({"n_axes": 5, "n_valued": 5, "budget": 10_000}, "gp"),
-        ({"n_axes": 5, "n_valued": 790, "budget": 800}, "gp"),
+        ({"n_axes": 5, "n_valued": 99}, "gp"),
+        ({"n_axes": 5, "n_valued": 100}, "cmaes"),
+        ({"n_axes": 5, "n_valued": 149, "budget": 150}, "gp"),
+        ({"n_axes": 5, "n_valued": 100, "budget": 151}, "cmaes"),
+        ({"n_axes": 5, "n_valued": 499, "is_continuous": False}, "gp"),
+        ({"n_axes": 5, "n_valued": 740, "is_continuous": False, "budget": 750}, "gp"),
+        ({"n_axes": 5, "n_valued": 500, "is_continuous": False, "budget": 751}, "tpe"),
     ],
 )
 def test_what_suits(facts: dict[str, Any], name: str) -> None:
@@ -131,7 +139,8 @@ def test_what_can_only_be_sampled_is() -> None:
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_space_that_the_trials_suffice_for_is_walked_once(name: str, batch: int) -> None:
     space = FINITE[name]()
-    suggestions, _ = played(Auto(), with_limits(history_of(space, seed=1), n_trials=100), 100, batch=batch)
+    history = with_limits(history_of(space, seed=1), n_trials=space.size)
+    suggestions, _ = played(Auto(), history, 1_000, batch=batch)
     assert sorted(text_of(s.config) for s in suggestions) == sorted(members_of(space))
     assert {s.why["source"] for s in suggestions} == {"random"}
 
@@ -145,7 +154,6 @@ def test_its_order_is_that_of_random_search() -> None:
 def test_a_finite_space_is_walked_once_whatever_the_choices(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits are changed, and so many trials known that another sampler takes over; people give some configs."""
     monkeypatch.setattr(choosing, "_WORTH_A_MODEL", 5)
-    monkeypatch.setattr(choosing, "_SHORT_STUDY", 6)
     space = FINITE[name]()
     n, live, found = len(members_of(space)), Auto(), list[str]()
     history = history_of(space, seed=2)
@@ -173,6 +181,7 @@ def test_a_finite_space_is_walked_once_whatever_the_choices(name: str, monkeypat
 )
 def test_others_take_over_when_there_are_many_trials(space: Space, then: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "_WORTH_A_MODEL", 16)
+    monkeypatch.setattr(choosing, "_WORTH_BESIDE_CMAES", 16)
     history, live, lines = history_of(space, seed=4), Auto(), list[str]()
     sources = list[str]()
     for _ in range(22):
@@ -195,7 +204,7 @@ def test_trials_that_fail_count() -> None:
     space = Space({"a": Float(0.0, 1.0), "b": Float(0.0, 1.0)})
     history = explored(history_of(space), 1_200, outcome)
     assert chosen(facts_of(history)).name == "tpe"
-    assert "fail" in Auto().explain(history).splitlines()[0]
+    assert "600 failed" in Auto().explain(history)
     assert ask(Auto(), history, [1_200])[0].why["source"] == "tpe"
 
 
@@ -204,7 +213,7 @@ def test_trials_that_fail_count() -> None:
     ("history", "parts"),
     [
         (history_of(Space({"a": Float(0.0, 1.0), "b": Int(0, 9)})), ["gp, ", "2 parameters", "0 configs", "tpe"]),
-        (history_of(Space({"a": Float(0.0, 1.0), "b": Float(0.0, 1.0)})), ["gp, ", "From 500 configs", "cmaes"]),
+        (history_of(Space({"a": Float(0.0, 1.0), "b": Float(0.0, 1.0)})), ["gp, ", "From 100 configs", "cmaes"]),
         (
             with_limits(history_of(Space({"a": Float(0.0, 1.0)})), n_trials=60),
             ["gp, ", "1 parameter)", "60 trials", "to the end"],

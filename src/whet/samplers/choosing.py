@@ -16,7 +16,8 @@ Name = Literal["walk", "random", "quasi_random", "gp", "tpe", "cmaes"]
 _MOST_AXES = 100  # of a Gaussian process, whose cost and need for trials grow with them
 _MOST_CATEGORIES = 1000  # of one parameter, of most of which a model by distances learns nothing
 _WORTH_A_MODEL = 500  # configs with a value, until which each is worth a costly model
-_SHORT_STUDY = 1000  # trials of a study that a Gaussian process sees to its end: what is left would be few
+_WORTH_BESIDE_CMAES = 100  # where there is CMA-ES: it goes on improving where a model of so many trials no longer does
+_SHORT_STUDY = 1.5  # times these: studies that a Gaussian process sees to their end, as little would be left
 _MOST_AXES_OF_CMAES = 40  # that a distribution with a full covariance learns in the trials of such studies
 _MOST_FAILED = 0.3  # of the trials, as parents that are nothing but failures teach a distribution nothing
 
@@ -32,7 +33,7 @@ class Facts:
         n_axes: parameters that vary, zipped ones as one.
         most_categories: values of the parameter that has the most without an order.
         is_continuous: all that varies is a number on a scale, and always part of the config.
-        n_points: points of the grid of a finite space.
+        n_points: points of the grid of a finite space; where some are forbidden or equal, it has fewer configs.
         budget: configs that the study may ask in all, if that is known.
         n_valued: configs with a value.
         n_failed: configs that failed.
@@ -105,7 +106,7 @@ def chosen(facts: Facts) -> Choice:
     if facts.most_categories > _MOST_CATEGORIES:
         why = f"tpe, which copes with a parameter of {facts.most_categories:,} unordered values"
         return Choice("tpe", why, [_known(facts)])
-    if facts.n_valued < _WORTH_A_MODEL or (facts.budget is not None and facts.budget <= _SHORT_STUDY):
+    if facts.n_valued < _gp_until(facts) or _is_short(facts):
         why = f"gp, a model of the objective that makes the most of each trial ({_n(facts.n_axes, 'parameter')})"
         return Choice("gp", why, [_known(facts), _after_gp(facts)])
     return _cheap(facts)
@@ -121,19 +122,24 @@ def _uninformed(facts: Facts) -> Choice:
 
 def _cheap(facts: Facts) -> Choice:
     """Return a sampler whose suggestions cost little however many trials there are."""
-    many = f"from {_WORTH_A_MODEL:,} values on"
-    n_ended = facts.n_valued + facts.n_failed
+    many = f"from {_gp_until(facts):,} values on"
     if not _may_be_cmaes(facts):
         return Choice("tpe", f"tpe {many}, which costs the same for any number of trials", [_known(facts)])
-    if facts.n_failed > _MOST_FAILED * n_ended:
-        why = f"tpe {many}, which keeps away from where trials fail"
-        return Choice("tpe", why, [_known(facts), f"It is cmaes while at most {_MOST_FAILED:.0%} have failed."])
     why = f"cmaes {many}, which follows the shape of the objective in {_n(facts.n_axes, 'continuous parameter')}"
-    return Choice("cmaes", why, [_known(facts), f"If more than {_MOST_FAILED:.0%} fail it is tpe."])
+    return Choice("cmaes", why, [_known(facts), f"Not if more than {_MOST_FAILED:.0%} of the trials fail."])
+
+
+def _gp_until(facts: Facts) -> int:
+    return _WORTH_BESIDE_CMAES if _may_be_cmaes(facts) else _WORTH_A_MODEL
+
+
+def _is_short(facts: Facts) -> bool:
+    return facts.budget is not None and facts.budget <= _SHORT_STUDY * _gp_until(facts)
 
 
 def _may_be_cmaes(facts: Facts) -> bool:
-    return facts.is_continuous and 1 < facts.n_axes <= _MOST_AXES_OF_CMAES
+    has_failed_much = facts.n_failed > _MOST_FAILED * (facts.n_valued + facts.n_failed)
+    return facts.is_continuous and 1 < facts.n_axes <= _MOST_AXES_OF_CMAES and not has_failed_much
 
 
 # ---- in words
@@ -144,10 +150,10 @@ def _known(facts: Facts) -> str:
 
 
 def _after_gp(facts: Facts) -> str:
-    if facts.budget is not None and facts.budget <= _SHORT_STUDY:
+    if _is_short(facts):
         return "It stays to the end: trials are so few that each is worth some thought."
     then = "cmaes" if _may_be_cmaes(facts) else "tpe"
-    return f"From {_WORTH_A_MODEL:,} configs with a value on it is {then}, whose suggestions cost less."
+    return f"From {_gp_until(facts):,} configs with a value on it is {then}."
 
 
 def _n(count: int, noun: str) -> str:

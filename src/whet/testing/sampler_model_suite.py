@@ -19,7 +19,7 @@ from whet.core.problem import Constraint, Direction, Objective, Problem
 from whet.core.protocols import Suggestion
 from whet.core.trial import State
 from whet.errors import UsageError
-from whet.space.domain import Categorical, Float, Int
+from whet.space.domain import Float, Int
 from whet.space.space import Space
 from whet.testing.sampler_histories import (
     Outcome,
