@@ -11,16 +11,15 @@ import numpy as np
 from whet.algorithms.cube import Floats
 from whet.core.history import History
 from whet.core.protocols import RngOf, Suggestion
-from whet.errors import SearchExhausted, SpaceError
+from whet.errors import SearchExhausted
 from whet.samplers.codec import Codec
 from whet.samplers.finite import next_config
 from whet.samplers.known import Known, known_of
 from whet.space.grid import Grid, permuted
 from whet.space.space import Space
 
-# Random configs that are drawn for one that nobody has been given; an endless space has one at once.
-_MOST_DRAWS = 1000
-_MOST_DRAWS_OF_FINITE = 100  # before the space is walked through, which finds whatever is left
+_MOST_DRAWS = 1000  # of random configs, for one that nobody has been given; an endless space has one at once
+_N_DRAWS_OF_FINITE = 100  # before a finite space is walked through, which finds whatever is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,7 @@ def suggest_in_turn(
         proposal = propose(known, rng)
         config: Mapping[str, Any] = codec.config(proposal.x)
         why = proposal.why
-        # Not of the proposal's own point, which is in between where an axis has too many values to list them.
-        if not codec.space.contains(config) or not known.is_new(codec.point(config)[None])[0]:
+        if not _is_new(config, known, codec):
             try:
                 config, why = _another(history, known, codec, rng), {"source": "rest"}
             except SearchExhausted:
@@ -84,28 +82,27 @@ def _another(history: History, known: Known, codec: Codec, rng: np.random.Genera
         SearchExhausted: a finite space has no other.
     """
     space = codec.space
-    drawn = _drawn(known, codec, rng)
-    if drawn is not None:
-        return drawn
     if not space.is_finite:
-        return space.sample(rng)
+        for _ in range(_MOST_DRAWS):
+            drawn = space.sample(rng)
+            if _is_new(drawn, known, codec):
+                break
+        return drawn
+    x, may_be = codec.cube.settled(rng.random((_N_DRAWS_OF_FINITE, codec.cube.d)))
+    for drawn in map(codec.config, x[may_be]):
+        if _is_new(drawn, known, codec):
+            return drawn
     grid, place = Grid(space), 0
     while True:
         place, config = next_config(grid, lambda at: permuted(history.seed, grid.size, at), place)
-        if known.is_new(codec.point(config)[None])[0]:
+        if _is_new(config, known, codec):
             return config
 
 
-def _drawn(known: Known, codec: Codec, rng: np.random.Generator) -> Mapping[str, Any] | None:
-    """Return a random config that nobody has been given, ``None`` if none comes up."""
-    is_finite = codec.space.is_finite
-    for _ in range(_MOST_DRAWS_OF_FINITE if is_finite else _MOST_DRAWS):
-        try:
-            config = codec.space.sample(rng)
-        except SpaceError:  # nearly all is forbidden, if not all
-            if is_finite:
-                return None
-            raise
-        if known.is_new(codec.point(config)[None])[0]:
-            return config
-    return None
+def _is_new(config: Mapping[str, Any], known: Known, codec: Codec) -> bool:
+    """Tell whether *config* is in the space and nobody has been given it.
+
+    An axis with too many values to list them is continuous to an algorithm: the point that it proposes may be new
+    where the config, and so its own point, is not.
+    """
+    return codec.space.contains(config) and bool(known.is_new(codec.point(config)[None])[0])
