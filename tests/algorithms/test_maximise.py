@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whet.algorithms.cube import Bools, Cube, Floats, keys
-from whet.algorithms.maximise import maximised, mutated, with_edges
+from whet.algorithms.maximise import maximised, mutated, polished, with_edges
 
 SEEDS = range(3)
 
@@ -239,3 +239,18 @@ def test_edges_are_moved_to_for_numbers_only() -> None:
     assert (at_edge.mean(axis=0)[:2] > 0.02).all()
     assert not at_edge[:, 2].any()
     assert (np.abs(found - u) <= 0.5).all()
+
+
+def test_what_becomes_active_on_the_way_has_a_place() -> None:
+    """The slope leads across the border where another axis appears: the point that is found has a place on it."""
+
+    def activate(x: Floats) -> tuple[Floats, Bools]:
+        x = x.copy()
+        x[x[:, 0] <= 0.5, 1] = np.nan
+        return x, np.ones(len(x), dtype=bool)
+
+    cube = Cube((None, None), np.array([False, False]), activate)
+    x = np.array([0.4, np.nan])
+    found, value = polished(lambda u: (cube.settled(u)[0], u[:, 0]), cube, x, 0.4, np.random.default_rng(0))
+    assert value > 0.5
+    assert not np.isnan(found).any()

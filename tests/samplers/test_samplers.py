@@ -12,7 +12,9 @@ from whet.errors import SpaceError, UsageError
 from whet.samplers import Grid, QuasiRandom, Random
 from whet.samplers.names import SAMPLERS, sampler_named
 from whet.space.domain import Categorical, Float, Int, Normal, NumpyDistribution, Ordinal
+from whet.space.grid import permuted
 from whet.space.space import Space
+from whet.testing.sampler_histories import branches
 from whet.testing.sampler_suite import ask, exhausted, history_of
 
 
@@ -46,7 +48,40 @@ def test_grid_skips_what_is_forbidden_or_the_same() -> None:
     ]
 
 
+def test_grid_passes_over_a_million_points_that_are_no_configs() -> None:
+    space = Space(
+        {"opt": Categorical(["plain", "deep"]), **{f"p{i}": Int(0, 9, when="opt == 'deep'") for i in range(6)}}
+    )
+    zeros = {f"p{i}": 0 for i in range(6)}
+    assert configs(Grid(), space, 3) == [{"opt": "plain"}, {"opt": "deep", **zeros}, {"opt": "deep", **zeros, "p5": 1}]
+
+
+@pytest.mark.parametrize("sampler", [Grid(), Random()], ids=lambda sampler: type(sampler).__name__)
+def test_configs_that_cannot_be_counted_are_given_up_with_the_reason(sampler) -> None:
+    space = Space({"n": Int(1, 100_000), **{f"p{i}": Int(0, 9, when="n == 50000") for i in range(7)}})
+    with pytest.raises(SpaceError, match=r"are 1,000,000,000,000, too many to count .*; let conditions look at fewer"):
+        ask(sampler, history_of(space), [1])
+
+
 # ---- random
+def test_random_studies_of_before_keep_their_configs() -> None:
+    """Up to 100,000 combinations the order is a shuffle of all of them, whether or not a parameter is there."""
+    space = Space({"opt": Categorical(["u", "v"]), "a": Int(1, 5, when="opt == 'v'"), "b": Int(1, 10_000)})
+    at = [permuted(3, 100_000, place) for place in range(60)]
+    points = [(p // 50_000, p // 10_000 % 5, p % 10_000) for p in at]
+    expected = [
+        {"opt": "v", "a": 1 + a, "b": 1 + b} if opt else {"opt": "u", "b": 1 + b}
+        for opt, a, b in points
+        if opt or not a
+    ]
+    assert configs(Random(), space, len(expected), seed=3) == expected
+
+
+def test_every_branch_comes_as_often_as_it_has_configs() -> None:
+    counts = Counter(config["opt"] for config in configs(Random(), branches(), 400, seed=1))
+    assert sum((counts[opt] - 100) ** 2 / 100 for opt in "abcd") < 16.3  # 99.9 % with 3 degrees of freedom
+
+
 def test_every_config_is_as_likely_to_come_first() -> None:
     space = Space({"a": Int(0, 9)})
     n = 4_000

@@ -16,9 +16,9 @@ from whet.algorithms.cube import Bools, Cube, Floats
 _N_UNIFORM = 300
 _N_VARIANTS = 300
 _N_STARTS = 4  # of each kind
-_N_ROUNDS = 8
-_N_CHILDREN = 24
-_FIRST_STEP, _SHRINK = 0.15, 0.6
+_N_ROUNDS = 6
+_N_CHILDREN = 16
+_FIRST_STEP, _SHRINK = 0.15, 0.5
 _P_EDGE = 0.15  # of a coordinate of a uniform point: the best configs often lie at the ends of axes
 _VARIANT_STEPS = (0.02, 0.05, 0.1, 0.2, 0.4)
 _POLISH_STEPS = 12
@@ -113,9 +113,12 @@ def polished(
         axes = rng.choice(axes, _MOST_POLISHED, replace=False)
     from scipy.optimize import minimize
 
+    # Moving one axis may make another active.
+    start = np.nan_to_num(x, nan=0.5)
+
     # The slope by differences, all axes in one batch: any score will do, and it costs one call.
     def negated(at: Floats) -> tuple[float, Floats]:
-        u = np.repeat(x[None], len(axes) + 1, axis=0)
+        u = np.repeat(start[None], len(axes) + 1, axis=0)
         u[:, axes] = at
         sign = np.where(at > 0.5, -1.0, 1.0)  # into the cube
         u[np.arange(1, len(axes) + 1), axes] += sign * _SLOPE_STEP
@@ -125,9 +128,13 @@ def polished(
         return -values[0], -(values[1:] - values[0]) * sign / _SLOPE_STEP
 
     found = minimize(
-        negated, x[axes], jac=True, method="L-BFGS-B", bounds=[(0, 1)] * len(axes), options={"maxiter": _POLISH_STEPS}
+        negated,
+        start[axes],
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, 1)] * len(axes),
+        options={"maxiter": _POLISH_STEPS},
     )
-    better = x.copy()
-    better[axes] = found.x
-    at, values = scored(better[None])
+    start[axes] = found.x
+    at, values = scored(start[None])
     return (at[0], float(values[0])) if values[0] > value else (x, value)
