@@ -35,14 +35,12 @@ class Chains:
     """Sets of hyperparameters for one kind of data.
 
     Args:
-        cube: where the points lie.
-        seed: of the chains.
-        n_sets: how many there are, the mode first.
-        output_of: finds how (n,) values become what the process is fitted to.
+        updated: returns the (s, p) hyperparameters for points, (n, d), and their values, (n,), from those of the rung
+            below, ``None`` on the first.
     """
 
-    def __init__(self, cube: Cube, seed: int, n_sets: int, output_of: Callable[[Floats], Output]) -> None:
-        self._cube, self._seed, self._n_sets, self._output_of = cube, seed, n_sets, output_of
+    def __init__(self, updated: Callable[[Floats | None, Floats, Floats], Floats]) -> None:
+        self._updated = updated
         self._known: OrderedDict[bytes, Floats] = OrderedDict()
 
     def theta(self, x: Floats, values: Floats) -> Floats:
@@ -57,31 +55,44 @@ class Chains:
         self._known.move_to_end(key)
         return self._known[key]
 
-    def _updated(self, earlier: Floats | None, x: Floats, values: Floats) -> Floats:
-        chosen = subset(values, _MOST_POINTS)
-        features = Features(self._cube, x[chosen])
-        mean, std = prior(features)
-        theta = np.repeat(mean[None], self._n_sets, axis=0) if earlier is None else earlier
-        if len(x) < _FEWEST:
-            return theta
-        f, y = features(x[chosen]), self._output_of(values)(values[chosen])
-        most_probable = mode(theta[0], f, y, features, (mean, std), _MODE_STEPS)
 
-        def log_likelihood(theta: Floats) -> Floats:
-            return log_likelihoods(theta, f, y, features)
+def samples(
+    cube: Cube,
+    seed: int,
+    n_sets: int,
+    output_of: Callable[[Floats], Output],
+    earlier: Floats | None,
+    x: Floats,
+    values: Floats,
+) -> Floats:
+    """Return (*n_sets*, p) hyperparameters for *values*, (n,), at *x*, (n, d), from those *earlier* on fewer points.
 
-        def log_density(theta: Floats) -> Floats:
-            density: Floats = log_likelihood(theta) - 0.5 * np.square((theta - mean) / std).sum(axis=1)
-            return density
+    The mode comes first. *output_of* finds how the values become what the process is fitted to.
+    """
+    chosen = subset(values, _MOST_POINTS)
+    features = Features(cube, x[chosen])
+    mean, std = prior(features)
+    theta = np.repeat(mean[None], n_sets, axis=0) if earlier is None else earlier
+    if len(x) < _FEWEST:
+        return theta
+    f, y = features(x[chosen]), output_of(values)(values[chosen])
+    most_probable = mode(theta[0], f, y, features, (mean, std), _MODE_STEPS)
 
-        # Half of p is how far below its top a normal density is on average; two standard deviations of that are added.
-        lag = len(mean) / 2 + 2 * math.sqrt(len(mean) / 2)
-        keeps_up = log_density(theta[1:]) >= log_density(most_probable[None]) - lag
-        chains = np.where(keeps_up[:, None], theta[1:], most_probable)
-        rng = np.random.default_rng((self._seed, len(x)))
-        for _ in range(_N_UPDATES):
-            chains = elliptical_slices(chains, log_likelihood, mean, std, rng)
-        return np.vstack([most_probable, chains])
+    def log_likelihood(theta: Floats) -> Floats:
+        return log_likelihoods(theta, f, y, features)
+
+    def log_density(theta: Floats) -> Floats:
+        density: Floats = log_likelihood(theta) - 0.5 * np.square((theta - mean) / std).sum(axis=1)
+        return density
+
+    # Half of p is how far below its top a normal density is on average; two standard deviations of that are added.
+    lag = len(mean) / 2 + 2 * math.sqrt(len(mean) / 2)
+    keeps_up = log_density(theta[1:]) >= log_density(most_probable[None]) - lag
+    chains = np.where(keeps_up[:, None], theta[1:], most_probable)
+    rng = np.random.default_rng((seed, len(x)))
+    for _ in range(_N_UPDATES):
+        chains = elliptical_slices(chains, log_likelihood, mean, std, rng)
+    return np.vstack([most_probable, chains])
 
 
 def rung_below(n: int) -> int:

@@ -1,14 +1,15 @@
 """How likely a trial fails, by a Gaussian process that classifies: the probit model in Laplace's approximation.
 
-A border beyond which all fails may be as sharp as it likes, for what the process describes is not the labels but how
-sure they are; failures by chance leave it flat.
+What the process describes is not the labels but how sure they are. So a border beyond which all fails may be as sharp
+as it likes, and failures by chance leave the process flat.
 
 Source: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), sections 3.4 to 3.6. Notation as in
 `whet.algorithms.gp.kernel`, without warping and noise, and:
-    is_well     (n,) which of the points did not fail
+    labels      (n,) 1 where a trial went well, -1 where it failed
     theta       (s, d + 1) logarithms of d lengthscales and of the signal variance
-    g           (s, n) latent function, whose sign the labels have, less noise of variance 1
-    weights     (s, n) inverse of the covariance times g less its mean; at the mode, the slope of the log likelihood
+    g           (s, n) the process; a label is the sign of g and normal noise of variance 1
+    centre      (s, 1) prior mean of g
+    weights     (s, n) inverse of the covariances, times g less its prior mean
 """
 
 from __future__ import annotations
@@ -18,34 +19,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whet.algorithms.cube import Bools, Cube, Floats
+from whet.algorithms.cube import Cube, Floats
 from whet.algorithms.gp.acquisition import log_probability
 from whet.algorithms.gp.fit import elliptical_slices
 from whet.algorithms.gp.kernel import Features, Hyper, covariance, embed
-from whet.algorithms.gp.subset import of_both
+from whet.algorithms.gp.subset import subset_of_both
 
 _MOST_POINTS = 96  # that hyperparameters are fitted to
-_N_UPDATES = 2  # of each chain on each rung
-_MOST_STEPS = 50  # of Newton's method, which takes about six
-_MOST_HALVINGS = 20
-_ENOUGH = 1e-9  # rise of the log density at which it is done
+_N_UPDATES = 2  # of each set on each rung
+_MOST_STEPS = 50  # of Newton's method; it takes less than ten
+_MOST_HALVINGS = 20  # of a step
+_ENOUGH = 1e-8  # rise of the log density below which a mode is reached
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Mode:
-    """Where the posterior density of the latent function is highest, for s sets of hyperparameters.
-
-    Attributes:
-        weights: (s, n), see above.
-        curvature: (s, n) negated second derivatives of the log likelihood, square roots of them.
-        factor: (s, n, n) lower Cholesky factors of B (eq. 3.26).
-        log_evidence: (s,) approximate log probabilities of the labels (eq. 3.32).
-    """
-
-    weights: Floats
-    curvature: Floats
-    factor: Floats
-    log_evidence: Floats
+def share_of(labels: Floats) -> float:
+    """Return the share of *labels* that are 1 by Laplace's rule of succession, by which nothing is certain."""
+    return float(((labels > 0).sum() + 1) / (len(labels) + 2))
 
 
 def prior(features: Features) -> tuple[Floats, Floats]:
@@ -57,47 +46,125 @@ def prior(features: Features) -> tuple[Floats, Floats]:
 
 def hyper_of(theta: Floats, features: Features) -> Hyper:
     """Return what *theta*, (s, d + 1), stands for."""
-    s, d, w = len(theta), features.d, features.w
-    e = np.exp(theta)
-    return Hyper(e[:, :d], e[:, d], np.zeros(s), np.ones((s, w)), np.ones((s, w)))
+    e, ones = np.exp(theta), np.ones((len(theta), features.w))
+    return Hyper(e[:, : features.d], e[:, features.d], np.zeros(len(theta)), ones, ones)
 
 
-def centre(is_well: Bools, hyper: Hyper) -> Floats:
-    """Return the (s, 1) prior means of g by which the share of what is well is the probability far from all data.
+@dataclass(frozen=True, slots=True, eq=False)
+class Mode:
+    """Where the posterior density of g is highest.
 
-    The share is Laplace's rule of succession, so that neither 0 nor 1 is believed.
+    Attributes:
+        weights: (s, n), see above.
+        root: (s, n) square roots of the negated second derivatives of the log likelihood.
+        factor: (s, n, n) lower Cholesky factors of B (eq. 3.26).
+        log_evidence: (s,) approximate log probabilities of the labels (eq. 3.32).
     """
-    from scipy.special import ndtri
 
-    share = (is_well.sum() + 1) / (len(is_well) + 2)
-    found: Floats = ndtri(share) * np.sqrt(1 + hyper.signal)[:, None]
-    return found
+    weights: Floats
+    root: Floats
+    factor: Floats
+    log_evidence: Floats
 
 
-def mode(k: Floats, is_well: Bools, mean: Floats) -> Mode:
-    """Return the mode for prior covariances *k*, (s, n, n), and prior means *mean*, (s, 1): algorithm 3.1."""
-    sign = np.where(is_well, 1.0, -1.0)
+def mode(k: Floats, labels: Floats, centre: Floats) -> Mode:
+    """Return the mode under prior covariances *k*, (s, n, n), by Newton's method (algorithm 3.1)."""
     weights = np.zeros(k.shape[:2])
-    density = _log_density(weights, k, sign, mean)
-    i = np.arange(k.shape[1])
-    for _ in range(_MOST_STEPS):
-        centred = np.einsum("snm,sm->sn", k, weights)
-        slope, w = _derivatives(mean + centred, sign)
-        root = np.sqrt(w)
-        b = root[:, :, None] * k * root[:, None, :]
-        b[:, i, i] += 1
-        target = w * centred + slope
-        solved = np.linalg.solve(b, (root * np.einsum("snm,sm->sn", k, target))[:, :, None])[:, :, 0]
-        weights, following = _risen(weights, target - root * solved, density, k, sign, mean)
-        rise, density = (following - density).max(), following
-        if rise < _ENOUGH:
+    centred, density = _seen(weights, k, labels, centre)
+    rise = np.inf
+    for step in range(_MOST_STEPS + 1):
+        slope, root = _derivatives(centre + centred, labels)
+        b = root[:, :, None] * k * root[:, None, :] + np.eye(len(labels))
+        factor = np.linalg.cholesky(b)
+        if rise < _ENOUGH or step == _MOST_STEPS:
             break
-    root = np.sqrt(_derivatives(mean + np.einsum("snm,sm->sn", k, weights), sign)[1])
-    b = root[:, :, None] * k * root[:, None, :]
-    b[:, i, i] += 1
-    factor = np.linalg.cholesky(b)
+        aim = root * root * centred + slope
+        aim -= root * _solved(factor, root * _times(k, aim))
+        for _ in range(_MOST_HALVINGS):
+            centred, following = _seen(aim, k, labels, centre)
+            falls = following < density - _ENOUGH
+            if not falls.any():
+                break
+            aim = np.where(falls[:, None], (weights + aim) / 2, aim)
+        weights, rise, density = aim, float((following - density).max()), following
+    i = np.arange(len(labels))
     return Mode(weights, root, factor, density - np.log(factor[:, i, i]).sum(axis=1))
 
 
+def _seen(weights: Floats, k: Floats, labels: Floats, centre: Floats) -> tuple[Floats, Floats]:
+    """Return g less its mean, (s, n), and the (s,) log densities of g and the labels up to a constant (eq. 3.12)."""
+    from scipy.special import log_ndtr
+
+    centred = _times(k, weights)
+    density: Floats = log_ndtr(labels * (centre + centred)).sum(axis=1) - 0.5 * (weights * centred).sum(axis=1)
+    return centred, density
+
+
+def _derivatives(g: Floats, labels: Floats) -> tuple[Floats, Floats]:
+    """Return the slope of the log likelihood at *g*, (s, n), and roots of its negated curvature (eq. 3.16)."""
+    from scipy.special import erfcx
+
+    v = labels * g
+    ratio = math.sqrt(2 / math.pi) / erfcx(-v / math.sqrt(2))  # phi(v) / Phi(v), also where both underflow
+    return labels * ratio, np.sqrt(np.clip(ratio * (ratio + v), 0, 1))
+
+
+def _times(k: Floats, v: Floats) -> Floats:
+    found: Floats = (k @ v[:, :, None])[:, :, 0]
+    return found
+
+
+def _solved(factor: Floats, v: Floats) -> Floats:
+    from scipy.linalg.lapack import dpotrs
+
+    return np.stack([dpotrs(one, each, lower=1)[0] for one, each in zip(factor, v, strict=True)])
+
+
 class Failures:
-    pass
+    """What is believed of failures once trials have come out.
+
+    Args:
+        features: of the points.
+        theta: s sets of hyperparameters.
+        x: (n, d) points.
+        labels: see above.
+        share: probability that all goes well far from all points.
+    """
+
+    def __init__(self, features: Features, theta: Floats, x: Floats, labels: Floats, share: float) -> None:
+        from scipy.linalg.lapack import dtrtri
+        from scipy.special import ndtri
+
+        self._features, self._hyper = features, hyper_of(theta, features)
+        self._z = embed(features(x), self._hyper, features)
+        # The probability is Phi(mean / sqrt(1 + variance)) (eq. 3.82).
+        self._centre = ndtri(share) * np.sqrt(1 + self._hyper.signal)[:, None]
+        found = mode(covariance(self._z, self._z, self._hyper), labels, self._centre)
+        self.log_evidence, self._weights = found.log_evidence, found.weights
+        self._inverse = np.stack([dtrtri(one, lower=1)[0] for one in found.factor]) * found.root[:, None, :]
+
+    def log_p_well(self, x: Floats) -> Floats:
+        """Return the (m,) log probabilities that trials at *x*, (m, d), go well (algorithm 3.2, eq. 3.25)."""
+        k = covariance(self._z, embed(self._features(x), self._hyper, self._features), self._hyper)
+        v = self._inverse @ k
+        var = self._hyper.signal[:, None] - np.einsum("snm,snm->sm", v, v)
+        mean = self._centre + np.einsum("snm,sn->sm", k, self._weights)
+        return log_probability(-mean, 1 + np.maximum(var, 0), 0.0)
+
+
+def samples(cube: Cube, seed: int, n_sets: int, earlier: Floats | None, x: Floats, labels: Floats) -> Floats:
+    """Return (*n_sets*, d + 1) hyperparameters for *labels* of *x*, (n, d), from those *earlier* on fewer points."""
+    chosen = subset_of_both(labels, _MOST_POINTS)
+    features = Features(cube, x[chosen])
+    mean, std = prior(features)
+    theta = np.repeat(mean[None], n_sets, axis=0) if earlier is None else earlier
+    if labels.min() == labels.max():
+        return theta
+
+    def log_evidence(theta: Floats) -> Floats:
+        return Failures(features, theta, x[chosen], labels[chosen], share_of(labels)).log_evidence
+
+    rng = np.random.default_rng((seed, len(x)))
+    for _ in range(_N_UPDATES):
+        theta = elliptical_slices(theta, log_evidence, mean, std, rng)
+    return theta

@@ -13,16 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from whet.algorithms.cube import Bools, Cube, Floats
 from whet.algorithms.gp.acquisition import ACQUISITIONS, log_probability
+from whet.algorithms.gp import chains, failures
 from whet.algorithms.gp.chains import Chains
+from whet.algorithms.gp.failures import Failures, share_of
 from whet.algorithms.gp.kernel import Features, hyper_of
 from whet.algorithms.gp.output import Output, fitted, standardised
 from whet.algorithms.gp.posterior import Posterior
-from whet.algorithms.gp.subset import subset
+from whet.algorithms.gp.subset import subset, subset_of_both
 from whet.algorithms.gp.thompson import drawn_function
 from whet.algorithms.maximise import Score, maximised
 
@@ -71,17 +74,6 @@ class Belief:
     p_well: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Limit:
-    """A quantity that has to stay at or below *bound*."""
-
-    posterior: Posterior
-    bound: float
-
-    def log_probability(self, x: Floats) -> Floats:
-        return log_probability(*self.posterior(x), self.bound)
-
-
 class Proposer:
     """Bayesian optimisation over *cube*; what it remembers of earlier calls only saves work.
 
@@ -94,7 +86,8 @@ class Proposer:
     def __init__(self, cube: Cube, seed: int, acquisition: str) -> None:
         self._cube, self._seed = cube, seed
         self._acquisition = acquisition
-        self._chains = Chains(cube, seed, _N_SETS, fitted)
+        self._chains = Chains(partial(chains.samples, cube, seed, _N_SETS, fitted))
+        self._failure_chains = Chains(partial(failures.samples, cube, seed, _N_LIMIT_SETS))
         self._limit_chains: dict[int, Chains] = {}
 
     def propose(self, data: Data, rng: np.random.Generator) -> tuple[Floats, Belief]:
@@ -116,12 +109,12 @@ class Proposer:
         def score(points: Floats) -> Floats:
             total = np.zeros(len(points)) if promise is None else promise(points)
             for limit in limits:
-                total += limit.log_probability(points)
+                total += limit(points)
             return total
 
         order = np.lexsort((y, ~meets))
         point, value = maximised(score, self._cube, data.is_new, x[order[:_N_GOOD]], rng)
-        p_well = float(np.exp(sum(limit.log_probability(point[None])[0] for limit in limits)))
+        p_well = float(np.exp(sum(limit(point[None])[0] for limit in limits)))
         return point, _believed(posterior, output, point, value, p_well)
 
     def _promise(self, posterior: Posterior, best: Floats, rng: np.random.Generator) -> Score:
@@ -138,25 +131,33 @@ class Proposer:
         features = Features(self._cube, x[chosen])
         return Posterior(features, hyper_of(theta, features), x[chosen], output(values[chosen]))
 
-    def _limits(self, data: Data) -> list[_Limit]:
-        """Return a model for failures, if there are any, and one for each constraint that is known somewhere."""
-        limits = []
-        failed = np.isnan(data.y)
-        if failed.any():
-            limits.append(self._limit(0, data.x, np.where(failed, 1.0, -1.0)))
+    def _limits(self, data: Data) -> list[Score]:
+        """Return the log probabilities of no failure, if there were any, and of each constraint known somewhere."""
+        limits: list[Score] = []
+        has_failed = np.isnan(data.y)
+        if has_failed.any():
+            limits.append(self._failures(data.x, np.where(has_failed, -1.0, 1.0)).log_p_well)
         for i, excess in enumerate(data.excess.T):
             is_known = ~np.isnan(excess)
             if is_known.any():
-                limits.append(self._limit(1 + i, data.x[is_known], _bilog(excess[is_known])))
+                limits.append(self._limit(i, data.x[is_known], _bilog(excess[is_known])))
         return limits
 
-    def _limit(self, which: int, x: Floats, values: Floats) -> _Limit:
+    def _failures(self, x: Floats, labels: Floats) -> Failures:
+        chosen = subset_of_both(labels, _MOST_POINTS)
+        features = Features(self._cube, x[chosen])
+        theta = self._failure_chains.theta(x, labels)
+        return Failures(features, theta, x[chosen], labels[chosen], share_of(labels))
+
+    def _limit(self, which: int, x: Floats, values: Floats) -> Score:
         """Return the model of *values* that have to stay at or below 0; far from all data it knows their mean."""
         if which not in self._limit_chains:
-            self._limit_chains[which] = Chains(self._cube, self._seed, _N_LIMIT_SETS, standardised)
+            updated = partial(chains.samples, self._cube, self._seed, _N_LIMIT_SETS, standardised)
+            self._limit_chains[which] = Chains(updated)
         output = standardised(values)
         posterior = self._posterior(self._limit_chains[which], x, values, output)
-        return _Limit(posterior, float(output(np.zeros(1))[0]))
+        bound = float(output(np.zeros(1))[0])
+        return lambda points: log_probability(*posterior(points), bound)
 
 
 def _bilog(excess: Floats) -> Floats:

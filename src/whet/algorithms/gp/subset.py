@@ -20,3 +20,21 @@ def subset(values: Floats, most: int) -> NDArray[np.intp]:
     n_best = most // 2
     others = n_best + np.linspace(0, len(values) - n_best - 1, most - n_best).round().astype(np.intp)
     return np.sort(order[np.concatenate([np.arange(n_best), others])])
+
+
+def subset_of_both(labels: Floats, most: int) -> NDArray[np.intp]:
+    """Return which of the points with these *labels*, (n,), 1 or -1, to keep, ascending; at most *most*.
+
+    Evenly from the first to the last, of either label by its share but no less than a quarter of *most*, if there are
+    as many.
+    """
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    above, below = np.flatnonzero(labels > 0), np.flatnonzero(labels <= 0)
+    n_above = int(np.clip(round(most * len(above) / len(labels)), most // 4, most - most // 4))
+    n_above = min(max(n_above, most - len(below)), len(above))
+    return np.sort(np.concatenate([_evenly(above, n_above), _evenly(below, most - n_above)]))
+
+
+def _evenly(these: NDArray[np.intp], n: int) -> NDArray[np.intp]:
+    return these[np.linspace(0, len(these) - 1, n).round().astype(np.intp)]
