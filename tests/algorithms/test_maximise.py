@@ -33,7 +33,7 @@ def every(x: Floats) -> Bools:
 def best_of(cube: Cube, score: object, seed: int, is_new: object = every) -> tuple[Floats, float]:
     rng = np.random.default_rng(seed)
     good = cube.settled(rng.random((4, cube.d)))[0]
-    return maximised(score, cube, is_new, good, rng)  # type: ignore[arg-type]  # functions as it wants them
+    return maximised(score, score, cube, is_new, good, rng)  # type: ignore[arg-type]  # functions as it wants them
 
 
 def near(target: Floats) -> object:
@@ -103,7 +103,7 @@ def test_a_narrow_peak_at_a_good_point_is_found() -> None:
     d = 8
     target, rng = np.random.default_rng(5).random(d), np.random.default_rng(0)
     score = lambda x: np.exp(-np.square((x - target) / 0.05).sum(axis=1))  # noqa: E731
-    _, value = maximised(score, cube_of(*[None] * d), every, np.clip(target + 0.02, 0, 1)[None], rng)
+    _, value = maximised(score, score, cube_of(*[None] * d), every, np.clip(target + 0.02, 0, 1)[None], rng)
     assert value > 0.9
 
 
@@ -152,7 +152,12 @@ def test_where_nothing_is_new_nothing_is_scored() -> None:
     def score(x: Floats) -> Floats:
         raise AssertionError("not to be asked")
 
-    assert best_of(cube_of(None), score, 0, lambda x: np.zeros(len(x), dtype=bool))[1] == -np.inf
+    def none(x: Floats) -> Bools:
+        return np.zeros(len(x), dtype=bool)
+
+    rng, good = np.random.default_rng(0), np.array([[0.5]])
+    assert maximised(score, lambda x: x[:, 0], cube_of(None), none, good, rng)[1] == -np.inf
+
 
 
 def test_a_flat_score_gives_some_point() -> None:

@@ -1,8 +1,9 @@
 """Maximising a cheap function of points over a mixed and conditional cube: wide scoring, then local moves, then slopes.
 
-Uniform points, some of their coordinates moved to the ends of their axes, and variants of the best trials are scored in
-one batch each; from the best of both start walks whose steps shrink: numbers move a little, ints at least a level,
-categories are drawn anew. Where axes are continuous, the winner is polished along its slope.
+Of many uniform points, some of their coordinates moved to the ends of their axes, those that a rough score likes are
+scored, and so are variants of the best trials; from the best of both start walks whose steps shrink: numbers move a
+little, ints at least a level, categories are drawn anew. Where axes are continuous, the winner is polished along its
+slope.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 
 from whet.algorithms.cube import Bools, Cube, Floats
 
-_N_UNIFORM = 300
+_N_WIDE = 1200  # uniform points that are scored roughly; where axes are categories, a promising place is easily missed
+_N_UNIFORM = 150  # of them that are scored
 _N_VARIANTS = 300
 _N_STARTS = 4  # of each kind
 _N_ROUNDS = 6
@@ -29,11 +31,14 @@ Score = Callable[[Floats], Floats]
 IsNew = Callable[[Floats], Bools]
 
 
-def maximised(score: Score, cube: Cube, is_new: IsNew, good: Floats, rng: np.random.Generator) -> tuple[Floats, float]:
+def maximised(
+    score: Score, rough: Score, cube: Cube, is_new: IsNew, good: Floats, rng: np.random.Generator
+) -> tuple[Floats, float]:
     """Return the point, (d,), with the highest *score* found among those that are configs and new, and the score.
 
     Args:
         score: (m, d) settled points -> (m,) finite or -inf.
+        rough: likewise, cheaper, and right about where it is worth looking.
         cube: where to look.
         is_new: tells which of the settled points nobody has been given.
         good: (g, d) points worth looking around, g > 0.
@@ -53,7 +58,8 @@ def maximised(score: Score, cube: Cube, is_new: IsNew, good: Floats, rng: np.ran
     if not cube.d:
         x, values = scored(np.empty((1, 0)))
         return x[0], float(values[0])
-    uniform = scored(with_edges(rng.random((_N_UNIFORM, cube.d)), cube, rng))
+    wide = cube.settled(with_edges(rng.random((_N_WIDE, cube.d)), cube, rng))[0]
+    uniform = scored(wide[np.argsort(-rough(wide), kind="stable")[:_N_UNIFORM]])
     parents = good[rng.integers(len(good), size=_N_VARIANTS)]
     variants = scored(mutated(parents, cube, rng.choice(_VARIANT_STEPS, size=_N_VARIANTS), rng))
     first = [np.argsort(-values, kind="stable")[:_N_STARTS] for _, values in (uniform, variants)]

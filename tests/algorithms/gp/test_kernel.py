@@ -79,7 +79,7 @@ def test_it_is_what_the_loops_say(seed: int) -> None:
     levels = {axis: {v for v in known[:, axis] if not math.isnan(v)} for axis in np.flatnonzero(MIXED.is_category)}
     k = covered(x, other, hyper, features)
     for i in range(3):
-        expected = [[reference(p, q, hyper.one(i), levels) for q in other] for p in x]
+        expected = [[reference(p, q, hyper.among(slice(i, i + 1)), levels) for q in other] for p in x]
         assert np.allclose(k[i], expected, rtol=1e-7, atol=1e-9)
 
 

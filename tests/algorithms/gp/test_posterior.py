@@ -38,7 +38,7 @@ def textbook(features: Features, hyper: Hyper, x: Floats, y: Floats, at: Floats)
     """Return means and joint covariances: Rasmussen & Williams, eq. 2.23 and 2.24."""
     means, covariances = [], []
     for i in range(S):
-        one = hyper.one(i)
+        one = hyper.among(slice(i, i + 1))
         z, z_at = (embed(features(p), one, features) for p in (x, at))
         k = covariance(z, z, one)[0] + one.noise * np.eye(len(x))
         cross = covariance(z, z_at, one)[0]

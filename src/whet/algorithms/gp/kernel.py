@@ -64,9 +64,9 @@ class Hyper:
     a: Floats
     b: Floats
 
-    def one(self, which: int) -> Hyper:
-        """Return set number *which* alone."""
-        return Hyper(*(getattr(self, each.name)[which : which + 1] for each in fields(self)))
+    def among(self, which: slice) -> Hyper:
+        """Return the sets that *which* selects."""
+        return Hyper(*(getattr(self, each.name)[which] for each in fields(self)))
 
 
 def n_hyper(features: Features) -> int:

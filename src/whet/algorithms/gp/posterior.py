@@ -6,6 +6,7 @@ Source: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), eq
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -58,6 +59,13 @@ class Posterior:
         v = self.inverse @ k
         var = self.hyper.signal[:, None] - np.einsum("snm,snm->sm", v, v)
         return mean, np.maximum(var, _LEAST_VARIANCE)
+
+    def first(self, n: int) -> Posterior:
+        """Return what the first *n* sets believe."""
+        some = copy(self)
+        some.hyper = self.hyper.among(slice(n))
+        some.y, some.z, some.inverse, some._weights = (a[:n] for a in (self.y, self.z, self.inverse, self._weights))
+        return some
 
     def draw(self, x: Floats, rng: np.random.Generator) -> Floats:
         """Return a joint sample (s, m) of the function at *x*, (m, d), one from each set."""

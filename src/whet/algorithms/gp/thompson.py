@@ -25,7 +25,7 @@ _DEGREES = 5  # the spectral density of a Matern-5/2 kernel is Student's t with 
 def drawn_function(posterior: Posterior, rng: np.random.Generator) -> Callable[[Floats], Floats]:
     """Return a function, (m, d) points -> (m,) values, drawn from what one set, drawn too, believes."""
     which = int(rng.integers(len(posterior.hyper.signal)))
-    hyper, features = posterior.hyper.one(which), posterior.features
+    hyper, features = posterior.hyper.among(slice(which, which + 1)), posterior.features
     z, inverse = posterior.z[which], posterior.inverse[which]
     q = z.shape[1]
     waves = rng.standard_normal((q, _N_WAVES)) / np.sqrt(rng.chisquare(_DEGREES, _N_WAVES) / _DEGREES)
