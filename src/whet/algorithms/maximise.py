@@ -99,7 +99,8 @@ def mutated(x: Floats, cube: Cube, steps: Floats, rng: np.random.Generator) -> F
             continue
         n = len(centres)
         if cube.is_category[axis]:
-            level = rng.integers(n, size=(m,))
+            # Any level but the one it has, which a draw among one fewer skips over.
+            level = (cube.level(u[:, axis], axis) + 1 + rng.integers(max(n - 1, 1), size=m)) % n
         else:
             before, level = cube.level(u[:, axis], axis), cube.level(moved[:, axis], axis)
             one = np.where(before == 0, 1, np.where(before == n - 1, -1, rng.choice([-1, 1], size=m)))

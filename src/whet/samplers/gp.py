@@ -65,7 +65,7 @@ class GP:
 
     def _why(self, belief: Belief, sign: int) -> dict[str, Any]:
         why = {"mean": sign * belief.mean, "std": belief.std, "score": belief.score}
-        if belief.p_well < 1:
+        if belief.p_well is not None:
             why["p_well"] = belief.p_well
         numbers = {name: float(f"{value:.6g}") for name, value in why.items() if math.isfinite(value)}
         return {"source": "gp", "acquisition": self.acquisition, **numbers}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from whet.algorithms.cube import Cube, Floats
-from whet.algorithms.gp.chains import Chains, rung_below
+from whet.algorithms.gp.chains import Chains, rung_below, samples
 from whet.algorithms.gp.kernel import Features, hyper_of
 from whet.algorithms.gp.output import fitted
 
@@ -19,8 +21,8 @@ CUBE = Cube(
 )
 
 
-def chains(seed: int = 0) -> Chains:
-    return Chains(CUBE, seed, N_SETS, fitted)
+def chains(seed: int = 0, cube: Cube = CUBE) -> Chains:
+    return Chains(partial(samples, cube, seed, N_SETS, fitted))
 
 
 def data(n: int) -> tuple[Floats, Floats]:
@@ -99,7 +101,7 @@ def test_values_and_points_of_any_kind() -> None:
 
 def test_no_axes() -> None:
     cube = Cube((), np.empty(0, dtype=bool), CUBE.activate)
-    theta = Chains(cube, 0, 2, fitted).theta(np.empty((5, 0)), np.arange(5.0))
+    theta = chains(cube=cube).theta(np.empty((5, 0)), np.arange(5.0))
     assert np.isfinite(theta).all()
 
 

@@ -84,7 +84,7 @@ def test_what_is_believed_holds() -> None:
     assert isinstance(belief, Belief)
     assert abs(belief.mean - (1e6 + 1e3 * bowl(point))) < 4 * belief.std + 5
     assert 0 < belief.std < 100
-    assert belief.p_well == 1
+    assert belief.p_well is None
 
 
 # ---- a function of the data and the generator

@@ -8,19 +8,18 @@ Source: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), se
     labels      (n,) 1 where a trial went well, -1 where it failed
     theta       (s, d + 1) logarithms of d lengthscales and of the signal variance
     g           (s, n) the process; a label is the sign of g and normal noise of variance 1
-    centre      (s, 1) prior mean of g
+    centre      prior mean of g
     weights     (s, n) inverse of the covariances, times g less its prior mean
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from whet.algorithms.cube import Cube, Floats
-from whet.algorithms.gp.acquisition import log_probability
+from whet.algorithms.gp.acquisition import log_mean_exp
 from whet.algorithms.gp.fit import elliptical_slices
 from whet.algorithms.gp.kernel import Features, Hyper, covariance, embed
 from whet.algorithms.gp.subset import subset_of_both
@@ -40,35 +39,15 @@ def share_of(labels: Floats) -> float:
 def prior(features: Features) -> tuple[Floats, Floats]:
     """Return the (d + 1,) means and standard deviations of the normal prior of theta."""
     d = features.d
-    mean = np.append(np.full(d, 0.5 * math.log(max(d, 1))), math.log(4.0))
-    return mean, np.ones(d + 1)
+    mean = np.append(np.full(d, 0.5 * math.log(max(d, 1))), math.log(10.0))
+    return mean, np.append(np.ones(d), 1.5)
 
 
-def hyper_of(theta: Floats, features: Features) -> Hyper:
-    """Return what *theta*, (s, d + 1), stands for."""
-    e, ones = np.exp(theta), np.ones((len(theta), features.w))
-    return Hyper(e[:, : features.d], e[:, features.d], np.zeros(len(theta)), ones, ones)
+def mode(k: Floats, labels: Floats, centre: float) -> tuple[Floats, Floats]:
+    """Return the weights of the most probable g under prior covariances *k*, (s, n, n): algorithm 3.1, Newton's method.
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Mode:
-    """Where the posterior density of g is highest.
-
-    Attributes:
-        weights: (s, n), see above.
-        root: (s, n) square roots of the negated second derivatives of the log likelihood.
-        factor: (s, n, n) lower Cholesky factors of B (eq. 3.26).
-        log_evidence: (s,) approximate log probabilities of the labels (eq. 3.32).
+    Also the (s,) approximate log probabilities of the labels (eq. 3.32).
     """
-
-    weights: Floats
-    root: Floats
-    factor: Floats
-    log_evidence: Floats
-
-
-def mode(k: Floats, labels: Floats, centre: Floats) -> Mode:
-    """Return the mode under prior covariances *k*, (s, n, n), by Newton's method (algorithm 3.1)."""
     weights = np.zeros(k.shape[:2])
     centred, density = _seen(weights, k, labels, centre)
     rise = np.inf
@@ -88,10 +67,10 @@ def mode(k: Floats, labels: Floats, centre: Floats) -> Mode:
             aim = np.where(falls[:, None], (weights + aim) / 2, aim)
         weights, rise, density = aim, float((following - density).max()), following
     i = np.arange(len(labels))
-    return Mode(weights, root, factor, density - np.log(factor[:, i, i]).sum(axis=1))
+    return weights, density - np.log(factor[:, i, i]).sum(axis=1)
 
 
-def _seen(weights: Floats, k: Floats, labels: Floats, centre: Floats) -> tuple[Floats, Floats]:
+def _seen(weights: Floats, k: Floats, labels: Floats, centre: float) -> tuple[Floats, Floats]:
     """Return g less its mean, (s, n), and the (s,) log densities of g and the labels up to a constant (eq. 3.12)."""
     from scipy.special import log_ndtr
 
@@ -129,27 +108,31 @@ class Failures:
         x: (n, d) points.
         labels: see above.
         share: probability that all goes well far from all points.
+
+    Attributes:
+        log_evidence: (s,) approximate log probabilities of the labels.
     """
 
     def __init__(self, features: Features, theta: Floats, x: Floats, labels: Floats, share: float) -> None:
-        from scipy.linalg.lapack import dtrtri
         from scipy.special import ndtri
 
-        self._features, self._hyper = features, hyper_of(theta, features)
+        e, ones = np.exp(theta), np.ones((len(theta), features.w))
+        self._features = features
+        self._hyper = Hyper(e[:, : features.d], e[:, features.d], np.zeros(len(theta)), ones, ones)
         self._z = embed(features(x), self._hyper, features)
-        # The probability is Phi(mean / sqrt(1 + variance)) (eq. 3.82).
-        self._centre = ndtri(share) * np.sqrt(1 + self._hyper.signal)[:, None]
-        found = mode(covariance(self._z, self._z, self._hyper), labels, self._centre)
-        self.log_evidence, self._weights = found.log_evidence, found.weights
-        self._inverse = np.stack([dtrtri(one, lower=1)[0] for one in found.factor]) * found.root[:, None, :]
+        self._centre = float(ndtri(share))
+        self._weights, self.log_evidence = mode(covariance(self._z, self._z, self._hyper), labels, self._centre)
 
     def log_p_well(self, x: Floats) -> Floats:
-        """Return the (m,) log probabilities that trials at *x*, (m, d), go well (algorithm 3.2, eq. 3.25)."""
+        """Return the (m,) logarithms of how probable it is that trials at *x*, (m, d), go well; means over the sets.
+
+        In each set the median of what that probability may be (eq. 3.21), not its mean (eq. 3.25): far into where all
+        fails the mean stays some percent, and a maximiser finds the point whose few percent promise most.
+        """
+        from scipy.special import log_ndtr
+
         k = covariance(self._z, embed(self._features(x), self._hyper, self._features), self._hyper)
-        v = self._inverse @ k
-        var = self._hyper.signal[:, None] - np.einsum("snm,snm->sm", v, v)
-        mean = self._centre + np.einsum("snm,sn->sm", k, self._weights)
-        return log_probability(-mean, 1 + np.maximum(var, 0), 0.0)
+        return log_mean_exp(log_ndtr(self._centre + np.einsum("snm,sn->sm", k, self._weights)))
 
 
 def samples(cube: Cube, seed: int, n_sets: int, earlier: Floats | None, x: Floats, labels: Floats) -> Floats:

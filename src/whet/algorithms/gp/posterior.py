@@ -16,6 +16,7 @@ from whet.algorithms.gp.fit import cholesky
 from whet.algorithms.gp.kernel import Features, Hyper, covariance, embed, with_noise
 
 _LEAST_VARIANCE = 1e-12
+_MOST_TRIES = 40  # to mend a covariance: the noise grows to some 1e32
 
 
 class Posterior:
@@ -39,7 +40,7 @@ class Posterior:
         y = np.broadcast_to(y, (len(hyper.signal), len(x)))
         self.features, self._x, self.y = features, x, y
         f = features(x)
-        while True:
+        for _ in range(_MOST_TRIES):
             self.hyper = hyper
             self.z = embed(f, hyper, features)
             factors = cholesky(with_noise(covariance(self.z, self.z, hyper), hyper))
@@ -48,6 +49,7 @@ class Posterior:
                 break
             # Rounding has made a covariance indefinite: more noise mends that.
             hyper = replace(hyper, noise=hyper.noise * 10)
+        assert len(found) == len(factors), "a covariance is not finite"
         self.inverse = np.stack([dtrtri(factor, lower=1)[0] for factor in found])
         self._weights = np.einsum("snm,sn->sm", self.inverse, np.einsum("snm,sm->sn", self.inverse, y))
 

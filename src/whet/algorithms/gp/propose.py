@@ -18,8 +18,8 @@ from functools import partial
 import numpy as np
 
 from whet.algorithms.cube import Bools, Cube, Floats
-from whet.algorithms.gp.acquisition import ACQUISITIONS, log_probability
 from whet.algorithms.gp import chains, failures
+from whet.algorithms.gp.acquisition import ACQUISITIONS, log_probability
 from whet.algorithms.gp.chains import Chains
 from whet.algorithms.gp.failures import Failures, share_of
 from whet.algorithms.gp.kernel import Features, hyper_of
@@ -36,6 +36,8 @@ _MOST_POINTS = 128  # that a model is fitted to
 _POINTS_TIMES_SETS = 480  # what a suggestion may cost: with more points fewer hyperparameter sets are averaged
 _N_SETS, _N_LIMIT_SETS = 8, 4  # of the model of the objective, of others
 _FEWEST_SETS = 3
+_MOST_PENDING = 64  # points that are imagined, the last ones
+_N_ROUGH_SETS = 2
 _MOST_EXCESS = 1e9  # typical violations of a constraint: what is worse, infinite say, counts as that
 
 
@@ -65,13 +67,14 @@ class Belief:
     Attributes:
         mean, std: of its value: the median, and half of the middle 68 %.
         score: of the acquisition, what is added for constraints included.
-        p_well: probability that it does not fail and meets the constraints.
+        p_well: probability that it does not fail and meets the constraints; ``None`` where nothing failed yet and
+            there are none.
     """
 
     mean: float
     std: float
     score: float
-    p_well: float
+    p_well: float | None
 
 
 class Proposer:
@@ -101,21 +104,26 @@ class Proposer:
         # Until something meets the constraints, that is what is looked for.
         best = np.full((1, 1), output(y[meets]).min()) if meets.any() else None
         if len(data.pending):
-            posterior = posterior.imagining(data.pending, rng)
-            best = None if best is None else np.minimum(best, posterior.lowest(len(data.pending)))
+            posterior = posterior.imagining(data.pending[-_MOST_PENDING:], rng)
+            best = None if best is None else np.minimum(best, posterior.lowest(min(len(data.pending), _MOST_PENDING)))
 
-        promise = None if best is None else self._promise(posterior, best, rng)
+        def score_of(sets: Posterior) -> Score:
+            promise = None if best is None else self._promise(sets, best[: len(sets.y)], rng)
 
-        def score(points: Floats) -> Floats:
-            total = np.zeros(len(points)) if promise is None else promise(points)
-            for limit in limits:
-                total += limit(points)
-            return total
+            def score(points: Floats) -> Floats:
+                total = np.zeros(len(points)) if promise is None else promise(points)
+                for limit in limits:
+                    total += limit(points)
+                return total
 
+            return score
+
+        score = score_of(posterior)
+        rough = score if self._acquisition == "ts" else score_of(posterior.first(_N_ROUGH_SETS))
         order = np.lexsort((y, ~meets))
-        point, value = maximised(score, self._cube, data.is_new, x[order[:_N_GOOD]], rng)
-        p_well = float(np.exp(sum(limit(point[None])[0] for limit in limits)))
-        return point, _believed(posterior, output, point, value, p_well)
+        point, value = maximised(score, rough, self._cube, data.is_new, x[order[:_N_GOOD]], rng)
+        p_well = float(np.exp(sum(limit(point[None])[0] for limit in limits))) if limits else None
+        return point, _believed(posterior, output, (float(y.min()), float(y.max())), point, value, p_well)
 
     def _promise(self, posterior: Posterior, best: Floats, rng: np.random.Generator) -> Score:
         if self._acquisition == "ts":
@@ -174,8 +182,18 @@ def _bilog(excess: Floats) -> Floats:
     return found
 
 
-def _believed(posterior: Posterior, output: Output, point: Floats, score: float, p_well: float) -> Belief:
+def _believed(
+    posterior: Posterior,
+    output: Output,
+    seen: tuple[float, float],
+    point: Floats,
+    score: float,
+    p_well: float | None,
+) -> Belief:
     mean, var = posterior(point[None])
     middle, std = float(mean.mean()), float(np.sqrt(var.mean() + mean.var()))
-    low, median, high = output.inverse(np.array([middle - std, middle, middle + std])).tolist()
+    # The inverse of the transformation runs off to infinity not far beyond the values that have been seen.
+    least, most = seen[0] - (seen[1] - seen[0]), seen[1] + (seen[1] - seen[0])
+    values = np.clip(output.inverse(np.array([middle - std, middle, middle + std])), least, most)
+    low, median, high = values.tolist()
     return Belief(median, high / 2 - low / 2, score, p_well)
