@@ -135,3 +135,66 @@ def test_a_run_tells_each_choice_once(capfd: pytest.CaptureFixture[str]) -> None
 def test_a_run_without_progress_tells_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     whet.tune(lambda config: config["x"], SPACE, sampler=Turning(), n_trials=6, executor="inline", progress=False)
     assert not capfd.readouterr().err
+
+
+class Odd(Turning):
+    """A sampler of somebody's own, whose `explain` is whatever it was made with."""
+
+    def __init__(self, explain: Any) -> None:
+        self.explain = explain
+
+
+def _raises(history: History) -> str:
+    raise ValueError(f"boom\n{history.n_finished}")
+
+
+@pytest.mark.parametrize("explain", [True, "a text", None, 3, {"a": 1}])
+def test_an_attribute_of_that_name_is_none_of_ours(explain: object, capfd: pytest.CaptureFixture[str]) -> None:
+    study = whet.tune(lambda c: c["x"], SPACE, sampler=Odd(explain), seed=0, n_trials=4, executor="inline")
+    assert len(study.trials) == 4
+    assert study.explain().startswith("Odd\nconfigs: ")
+    assert "Odd" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("explain", "said"),
+    [
+        (_raises, "its `explain` raised ValueError("),
+        (lambda history: None, "its `explain` returned NoneType where a text was expected"),
+        (lambda history: b"x", "its `explain` returned bytes where a text was expected"),
+        (lambda: "no history", "its `explain` raised TypeError("),
+    ],
+)
+def test_an_explanation_that_fails_is_told_once(explain: Any, said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    study = whet.tune(lambda c: c["x"], SPACE, sampler=Odd(explain), seed=0, n_trials=5, executor="inline")
+    assert [trial.state for trial in study.trials] == ["completed"] * 5
+    assert capfd.readouterr().err.count(said) == 1
+    assert study.explain().startswith(f"Odd: {said}")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "at_first", "then"),
+    [
+        ("gp(n_start=3)", "an even design first, then the config", "the config that promises most by a model"),
+        ("tpe(n_start=3)", "an even design first, then the config", "the config that is most like the good trials"),
+        ("cmaes", "a normal distribution", "a normal distribution"),
+    ],
+)
+def test_models_say_what_they_do_and_where_they_stand(sampler: str, at_first: str, then: str) -> None:
+    study = _told(Study(SPACE, sampler=sampler, seed=0), 2)
+    first, *more = study.explain().splitlines()
+    assert first.split(": ", 1)[1].startswith(at_first)
+    assert "Known so far: 2 configs with a value." in more
+    assert ("2 of 3 configs so far." in more) == (sampler != "cmaes")
+    study.fail(_told(study, 2).ask())
+    first, known, *_ = study.explain().splitlines()
+    assert first.split(": ", 1)[1].startswith(then)
+    assert known == "Known so far: 4 configs with a value, 1 failed."
+
+
+@pytest.mark.parametrize("sampler", ["auto", "gp", "tpe", "cmaes"])
+def test_where_all_has_failed_there_is_no_model(sampler: str) -> None:
+    study = Study(SPACE, sampler=sampler, seed=0)
+    for _ in range(7):
+        study.fail(study.ask())
+    assert "There is nothing to make a model of yet: 7 configs failed, none has a value." in study.explain()

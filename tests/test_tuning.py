@@ -138,6 +138,27 @@ def test_a_sampler_goes_on_with_its_options_until_another_one_is_given() -> None
     assert sources == {"start", "tpe", "gp"}
 
 
+def test_another_sampler_under_the_same_name_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    def said(n_trials: int, **more: Any) -> list[str]:
+        tune(lambda config: config["x"] ** 2, name="s", executor="inline", n_trials=n_trials, **more)
+        return [line for line in capfd.readouterr().err.splitlines() if "the sampler was" in line]
+
+    assert said(2, sampler="random", progress=True) == []
+    assert said(3, progress=True) == []
+    assert said(4, sampler="tpe(n_start=3)", progress=True) == [
+        "s: the sampler was random, from now on it is tpe(n_start=3)"
+    ]
+    assert said(5, sampler="tpe(n_start=3)", progress=True) == []
+    assert said(6, sampler="random") == []
+
+
+@pytest.mark.parametrize("first", [{"x": 0.5}, "defaults", b"x", 3, None])
+def test_first_is_a_list_of_configs(first: Any) -> None:
+    with pytest.raises(UsageError, match=r"first is a list of configs, as in first=.*, got") as caught:
+        tune(lambda config: 0.0, first=first)
+    assert ("for the command line" in str(caught.value)) == isinstance(first, str)
+
+
 def test_a_sampler_given_to_load_is_for_that_object_alone() -> None:
     tune(lambda config: config["x"] ** 2, name="s", executor="inline", sampler="random")
     assert type(whet.load("s", sampler="gp").sampler) is whet.samplers.GP

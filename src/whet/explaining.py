@@ -9,7 +9,7 @@ from typing import Any
 
 from whet.core.history import History
 from whet.core.ledger import Ledger
-from whet.core.protocols import Explains, Sampler
+from whet.core.protocols import Sampler
 from whet.core.trial import Trial
 from whet.describe import config_text, leader_text
 from whet.samplers.names import described, name_of, settings_text
@@ -26,19 +26,48 @@ class Choice:
     """Says in one line what a sampler does, whenever that is another thing than before."""
 
     def __init__(self, sampler: Sampler) -> None:
-        self._sampler, self._said = sampler, ""
+        self._sampler, self._said, self._is_faulty = sampler, "", False
 
     def news(self, history: History) -> str | None:
         """Return what is new at *history*, ``None`` if nothing is or the sampler has nothing to say."""
-        said = _words_of(self._sampler, history).partition("\n")[0]
-        if said == self._said:
+        try:
+            said = _words_of(self._sampler, history).partition("\n")[0]
+        except _NoWords as fault:
+            if self._is_faulty:  # told once, whatever is wrong by now
+                return None
+            self._is_faulty, said = True, str(fault)
+        if not said or said == self._said:
             return None
         self._said = said
         return f"{name_of(self._sampler)}: {one_line(said, _WIDEST)}"
 
 
+class _NoWords(Exception):
+    """A sampler's ``explain`` is none that can be used: what is wrong with it."""
+
+
 def _words_of(sampler: Sampler | None, history: History) -> str:
-    return sampler.explain(history).strip() if isinstance(sampler, Explains) else ""
+    """Return what *sampler* says of itself; one of a user's own may mean anything by ``explain``.
+
+    Raises:
+        _NoWords: its ``explain`` raises, or returns something else than a text.
+    """
+    try:
+        explain = getattr(sampler, "explain", None)
+        words = explain(history) if callable(explain) else ""
+        kind = type(words).__name__
+    except Exception as error:  # the user's
+        raise _NoWords(f"its `explain` raised {one_line(repr(error))}, and is left out") from None
+    if not isinstance(words, str):
+        raise _NoWords(f"its `explain` returned {kind} where a text was expected, and is left out")
+    return words.strip()
+
+
+def _words_or_fault(sampler: Sampler | None, history: History) -> str:
+    try:
+        return _words_of(sampler, history)
+    except _NoWords as fault:
+        return str(fault)
 
 
 # ---- when asked
@@ -96,7 +125,7 @@ def explanation_of(ledger: Ledger, sampler: Sampler | None) -> Explanation:
     leader = history.leader()
     return Explanation(
         sampler=settings_text(history.settings) if sampler is None else described(sampler),
-        words=_words_of(sampler, history),
+        words=_words_or_fault(sampler, history),
         sources=_sources(ledger),
         best=None if leader is None else ledger.store.trials(ledger.study, numbers=[leader[0]])[0],
         best_text="" if leader is None else leader_text(history, leader),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +16,8 @@ from whet.core.trial import Trial
 from whet.errors import StudyExists, UsageError
 from whet.executors.calling import bind
 from whet.functions import check_bounds
-from whet.samplers.names import sampler_from, sampler_settings
-from whet.space.plain import value_key
+from whet.samplers.names import sampler_from, sampler_settings, settings_text
+from whet.space.plain import shortened, value_key
 from whet.space.space import Space
 from whet.stopping import Limits
 from whet.storage.open import DEFAULT_STORE, open_store
@@ -91,12 +92,14 @@ def tune(  # noqa: PLR0913 - what users may say of a search
         StoreError: the store cannot be used.
     """
     problem = problem_of(space, objective, constraints, fidelity)
-    configs = [completed(problem.space, config) for config in first]
+    configs = [completed(problem.space, config) for config in _as_list(first)]
     check_bounds(problem.space, Limits(n_trials, timeout, target, max_failures))
     bind(fn, has_fidelity=problem.fidelity is not None)
     kept = open_store(DEFAULT_STORE if store is None and name is not None else store)
     asked = {"seed": seed, "repeats": repeats, "lookahead": DEFAULT_LOOKAHEAD if deterministic else None}
-    study = _study("study" if name is None else name, kept, problem, sampler, scheduler, asked)
+    study, news = _study("study" if name is None else name, kept, problem, sampler, scheduler, asked)
+    if news and progress:
+        print(news, file=sys.stderr)
     give_first(study, configs)
     return study.run(
         fn,
@@ -121,14 +124,14 @@ def _study(
     sampler: str | Sampler,
     scheduler: Scheduler | None,
     asked: Mapping[str, Any],
-) -> Study:
-    """Return the study *name* of *store*, made if it is not there.
+) -> tuple[Study, str]:
+    """Return the study *name* of *store*, made if it is not there; and what changes of one that is, in words.
 
     Raises:
         UsageError: it is there, and is another search.
     """
     try:
-        return Study(
+        made = Study(
             problem.space,
             problem.objectives,
             constraints=problem.constraints,
@@ -145,10 +148,25 @@ def _study(
         study = load(name, store, sampler=other, scheduler=scheduler)
         _check_same(study, problem, {key: value for key, value in asked.items() if value is not None})
         if other is not None:
-            kept, now = study.ledger.history.settings, sampler_settings(other)
-            if (kept["sampler"], kept.get("sampler_options", {})) != (now["sampler"], now["sampler_options"]):
+            was, now = study.ledger.history.settings, sampler_settings(other)
+            if (was["sampler"], was.get("sampler_options", {})) != (now["sampler"], now["sampler_options"]):
+                news = f"{name}: the sampler was {settings_text(was)}, from now on it is {settings_text(now)}"
                 study.ledger.commit([Draft(Kind.AMENDED, None, {"settings": now})])
-        return study
+                return study, news
+        return study, ""
+    return made, ""
+
+
+def _as_list(first: object) -> list[Any]:
+    """Return what is given as ``first`` as a list.
+
+    Raises:
+        UsageError: it is a single config, or a text.
+    """
+    if isinstance(first, Iterable) and not isinstance(first, Mapping | str | bytes):
+        return list(first)
+    hint = " (`--first` with defaults or NAME=VALUE is for the command line)" if isinstance(first, str) else ""
+    raise UsageError(f'first is a list of configs, as in first=[{{"lr": 1e-3}}], got {shortened(repr(first))}{hint}')
 
 
 def give_first(study: Study, configs: Iterable[Mapping[str, Any]]) -> None:

@@ -50,6 +50,17 @@ def test_centres_are_at_their_own_level_and_what_lies_between_two_at_the_upper()
     assert cube.level(np.array([0.0, 0.49, 0.5, 1.0, np.nan]), 2).tolist() == [0, 0, 1, 1, 1]
 
 
+def test_places_without_levels_are_moved_to_values_where_there_are_some() -> None:
+    def snap(u: np.ndarray) -> np.ndarray:
+        assert not np.isnan(u).any()
+        return np.round(u * 1e5) / 1e5
+
+    cube = Cube((None, None), np.zeros(2, dtype=bool), lambda x: (x, np.ones(len(x), dtype=bool)), {1: snap})
+    assert cube.is_continuous.all()
+    x = cube.snapped(np.array([[0.1234567, 0.1234567], [np.nan, np.nan], [2.0, 2.0]]))
+    np.testing.assert_array_equal(x, [[0.1234567, 0.12346], [np.nan, np.nan], [1.0, 1.0]])
+
+
 def test_settled_points_are_those_that_are_active() -> None:
     def activate(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.where(x > 0.7, np.nan, x), x[:, 0] > 0.2

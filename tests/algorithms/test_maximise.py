@@ -159,7 +159,6 @@ def test_where_nothing_is_new_nothing_is_scored() -> None:
     assert maximised(score, lambda x: x[:, 0], cube_of(None), none, good, rng)[1] == -np.inf
 
 
-
 def test_a_flat_score_gives_some_point() -> None:
     x, value = best_of(cube_of(None, cells(2)), lambda x: np.zeros(len(x)), 0)
     assert value == 0
@@ -223,7 +222,7 @@ def test_variants_differ_and_numbers_move_to_other_levels(seed: int, step: float
     assert not np.isnan(found).any()
     moved = found[:, :3] != x[:, :3]
     is_known = ~np.isnan(x[:, 1])
-    # A category that is drawn anew may be drawn again; all others that are moved do move.
+    # Only on an axis without a place before, or by a step of a number across an end, may a variant stay what it was.
     assert (moved.any(axis=1) | (found[:, 3] != x[:, 3]))[is_known].mean() > 0.5
     assert ((found >= 0) & (found <= 1)).all()
 
@@ -233,6 +232,14 @@ def test_small_steps_lead_to_neighbouring_levels_on_both_sides() -> None:
     for start, expected in ((0, {1}), (4, {3, 5}), (8, {7})):
         found = mutated(np.full((60, 1), cells(9)[start]), cube, np.full(60, 1e-6), rng)
         assert {int(level) for level in cube.level(found[:, 0], 0)} == expected
+
+
+def test_a_category_is_drawn_among_its_other_levels() -> None:
+    cube, rng = cube_of(cells(4), categories=(0,)), np.random.default_rng(0)
+    for start in range(4):
+        found = cube.level(mutated(np.full((90, 1), cells(4)[start]), cube, np.full(90, 0.1), rng)[:, 0], 0)
+        assert set(found.tolist()) == {0, 1, 2, 3} - {start}
+        assert np.bincount(found).max() < 55  # about as often
 
 
 def test_edges_are_moved_to_for_numbers_only() -> None:

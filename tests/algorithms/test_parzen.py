@@ -117,10 +117,18 @@ def test_widths_shrink_with_what_is_known_and_stay_above_a_least_one() -> None:
     cube = cube_of(None, cells(5), cells(5), cells(2), categories=(2, 3))
     rng = np.random.default_rng(0)
     wide, narrow = rng.random((5, 4)), 0.5 + 0.01 * rng.random((1000, 4))
-    assert widths(cube, wide)[0] > 2 * widths(cube, narrow)[0]
-    assert widths(cube, narrow)[:2].tolist() == [0.03, 0.1]
-    assert widths(cube, wide)[2:].tolist() == widths(cube, narrow)[2:].tolist() == [0.25, 0.25]
-    assert np.isfinite(widths(cube, np.empty((0, 4)))).all()
+    few, many = widths(cube, wide, np.ones(5)), widths(cube, narrow, np.ones(1000))
+    assert few[0] > 2 * many[0]
+    assert many[:2].tolist() == [0.03, 0.1]
+    assert few[2:].tolist() == [0.25, 1 / 7]  # 4 / 10 is more than the most
+    assert many[2:].tolist() == [4 / 1005, 1 / 1002]
+    assert np.isfinite(widths(cube, np.empty((0, 4)), np.empty(0))).all()
+
+
+def test_the_width_of_a_category_goes_by_the_trials_that_have_it_and_not_by_their_kernels() -> None:
+    cube = cube_of(cells(2), cells(2), categories=(0, 1), activate=second_if_first_is_low)
+    mu = np.array([[cells(2)[0], cells(2)[0]], [cells(2)[1], NAN]])
+    assert widths(cube, mu, np.array([10.0, 20.0])).tolist() == [1 / 32, 1 / 12]
 
 
 @pytest.mark.parametrize(("n", "most"), [(0, 4), (3, 4), (4, 4), (5, 4), (1000, 7), (10**6, 128)])
@@ -135,6 +143,17 @@ def test_thinning_stands_for_all(n: int, most: int) -> None:
 
 
 # ---- the choice
+@pytest.mark.parametrize("n_values", [2, 5, 20])
+@pytest.mark.parametrize("n", [1000, 10_000, 100_000])
+def test_a_value_that_was_hardly_tried_becomes_attractive(n_values: int, n: int) -> None:
+    """All good trials have the first value, one bad one has the last: the others are many, l is still open to it."""
+    cube = cube_of(cells(n_values), categories=(0,))
+    x = np.full((n, 1), cells(n_values)[0])
+    x[-1] = cells(n_values)[-1]
+    score = scores(fit(cube, trials(x, np.arange(float(n))), 0.15), cube.snapped(np.array([[0.0], [1.0]])))
+    assert score[1] - score[0] > np.log(n / 100)
+
+
 def trials(x: Floats, y: NDArray[np.float64], pending: Floats | None = None) -> Trials:
     has_value = np.flatnonzero(~np.isnan(y))
     ranked = has_value[np.argsort(y[has_value], kind="stable")]

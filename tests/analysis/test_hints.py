@@ -127,3 +127,24 @@ def test_no_objective_or_several_give_no_hints() -> None:
     for trial in study.ask(4):
         study.tell(trial, {"a": 1.0, "b": 2.0})
     assert result_hints(study.ledger.history) == []
+
+
+@pytest.mark.parametrize("is_upper", [True, False])
+def test_values_further_out_that_were_tried_and_are_worse_are_no_edge(is_upper: bool) -> None:
+    """A model tries much around the optimum, which is near the end, and a little beyond it."""
+
+    def hints(tried: list[float], optimum: float) -> list[str]:
+        study = Study({"momentum": Float(0, 1)}, seed=1)
+        at = [u if is_upper else 1 - u for u in tried]
+        best = optimum if is_upper else 1 - optimum
+        study.add_trials([({"momentum": u}, (u - best) ** 2) for u in at])
+        return result_hints(study.ledger.history)
+
+    around = [0.1, 0.3, 0.5, 0.7, 0.85, 0.88, 0.89, 0.9, 0.905, 0.91, 0.92]
+    assert hints([*around, 0.95, 1.0], 0.9) == []
+    assert hints([*around, 1.0], 0.9) == []
+    end = "upper" if is_upper else "lower"
+    assert hints([*around, 0.921], 1.2) == [
+        f"the best momentum is at the {end} end of what was tried; look beyond it, too"
+    ]
+    assert len(hints([*around, 0.93], 0.925)) == 1  # so little beyond is nothing

@@ -109,7 +109,13 @@ def test_the_same_config_is_tried_once() -> None:
         ("lr=x", "lr: expected a value of loguniform"),
         ("lr", "expected NAME=VALUE"),
         ("", "got nothing"),
-        ("lr=1e-2,lr=1e-3", "lr is given twice"),
+        ("lr=1e-2,lr=1e-3", "--first .*: lr is given twice"),
+        ("lr=1e-3 layers=2", "a comma goes between two of them, as in --first lr=1e-3,layers=2"),
+        ("lr=", "--first .*: lr has no value behind its equals sign, as in --first"),
+        ("layers=2,lr= ", "lr has no value behind its equals sign"),
+        ("default", "did you mean --first defaults"),
+        ('{"lr": 1e-3', "this is no JSON"),
+        ('[{"lr": 1e-3}]', "expected one config; say --first for each"),
         ("{", "this is no JSON"),
         ("{}3", "this is no JSON"),
         ("@", "the file cannot be read"),
@@ -189,6 +195,13 @@ def test_parameters_without_a_default_are_listed() -> None:
     err = call("run", "--trials", 2, "--first", "defaults", *SWEPT, "--silent", "[1, 2]", "x=[1, 2]", expect=2).err
     assert "train.py --help names no default of silent, x" in err
     assert "give them yourself: --first silent=…,x=…" in err
+
+
+def test_a_parameter_that_is_there_under_its_condition_needs_a_default() -> None:
+    options = ("--first", "defaults", "--when", "depth: opt == 'sgd'", *SWEPT, "--depth", "int(1, 2)")
+    err = call("run", "--trials", 2, *options, expect=2).err
+    assert "train.py --help names no default of depth (expected" in err
+    assert "give them yourself: --first depth=…" in err
 
 
 def test_a_default_that_is_not_swept_is_refused() -> None:

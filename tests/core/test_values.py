@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from whet.core.problem import Objective, Problem
 from whet.core.trial import Cause
-from whet.core.values import Rules, Take, Tally, judge
+from whet.core.values import Rules, Take, Tally, judge, metrics_of
 from whet.errors import UsageError
 from whet.space.space import Space
 
@@ -122,3 +122,23 @@ def test_rules_survive_json_and_refuse_unknown_causes():
     assert Rules.from_json(rules.to_json()) == rules
     with pytest.raises(UsageError, match="'oom' is no cause of failure"):
         Rules(retries={"oom": 1})
+
+
+@pytest.mark.parametrize("value", ["0.3", b"1", bytearray(b"1"), "nan", "x" * 10_000])
+def test_a_text_is_no_number(value):
+    for told in (value, {"value": value}):
+        with pytest.raises(UsageError, match="must be a number, got the text") as caught:
+            metrics_of(told)
+        assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 10**5000], ids=["big", "negative", "unwritable"])
+def test_a_number_beyond_floats_is_said_to_be_too_large(value):
+    with pytest.raises(UsageError, match="the value must be a number, and is too large for a float") as caught:
+        metrics_of(value)
+    assert len(str(caught.value)) < 250
+
+
+def test_the_remedy_for_what_is_not_finite_suits_functions_too():
+    message = judge(problem("loss"), Rules(), {"loss": math.nan}).message
+    assert "print or return a finite one (on the command line `--inf worst`" in message

@@ -18,7 +18,18 @@ from whet.samplers.auto import Auto
 from whet.samplers.choosing import Facts, chosen, facts_of
 from whet.samplers.quasi_random import QuasiRandom
 from whet.samplers.random import Random
-from whet.space.domain import Categorical, Constant, Float, Int, NumpyDistribution, Ordinal
+from whet.space.distributions import ScipyRv
+from whet.space.domain import (
+    Categorical,
+    Constant,
+    Distribution,
+    Domain,
+    Float,
+    Int,
+    Normal,
+    NumpyDistribution,
+    Ordinal,
+)
 from whet.space.space import Space
 from whet.testing.sampler_histories import (
     ask,
@@ -119,6 +130,21 @@ def test_repeats_count_as_one_config() -> None:
     found = facts_of(with_limits(history, n_trials=40))
     assert (found.n_valued, found.n_failed, found.budget) == (3, 1, 40)
     assert found.is_continuous
+
+
+@pytest.mark.parametrize(
+    ("domain", "is_continuous"),
+    [
+        (Float(0.0, 1.0), True),
+        (Normal(0.0, 1.0), True),
+        (Distribution(ScipyRv("gamma", (2.0,))), True),
+        (Normal(0.0, 1.0, step=0.5), False),
+        (Distribution(ScipyRv("poisson", (5.0,))), False),
+    ],
+    ids=str,
+)
+def test_an_endless_list_is_no_continuum(domain: Domain, is_continuous: bool) -> None:
+    assert facts_of(history_of(Space({"a": Float(0.0, 1.0), "b": domain}))).is_continuous is is_continuous
 
 
 # ---- where there is nothing to learn from

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from whet.algorithms.cube import keys
 from whet.errors import SpaceError
 from whet.samplers.codec import Codec
-from whet.space.domain import Categorical, Constant, Domain, Float, Int, Normal, NumpyDistribution, Ordinal
+from whet.space.distributions import ScipyRv
+from whet.space.domain import (
+    Categorical,
+    Constant,
+    Distribution,
+    Domain,
+    Float,
+    Int,
+    Normal,
+    NumpyDistribution,
+    Ordinal,
+)
 from whet.space.space import Space
 
 _WORDS = ["u", "v", "w", "x", "y"]
@@ -169,13 +180,64 @@ def test_a_rule_about_very_many_parameters() -> None:
     assert is_allowed.tolist() == [False, True]
 
 
-def test_many_values_are_searched_as_a_continuum_and_are_values_all_the_same() -> None:
-    space = Space({"a": Int(1, 10**6), "b": Float(0.0, 1.0, step=1e-7)})
-    codec = Codec(space)
+@pytest.mark.parametrize(
+    "domain",
+    [
+        Int(0, 100_000),
+        Int(1, 10**18, log=True),
+        Float(0.0, 1.0, step=1e-7),
+        Float(0.01, 9.0, step=1e-6, log=True),
+        Normal(1.0, 2.0, step=1e-5),
+        Distribution(ScipyRv("randint", (0, 10**6))),
+        Distribution(ScipyRv("bernoulli", (1e-9,))),  # of which one value is too rare to be a level
+        Ordinal(range(20_000)),
+    ],
+    ids=str,
+)
+def test_many_values_are_searched_as_a_continuum_and_are_values_all_the_same(domain: Domain) -> None:
+    space = Space({"a": domain, "b": Float(0.0, 1.0)})
+    codec, x, is_allowed = settled(space)
     assert codec.cube.is_continuous.all()
-    config = codec.config(codec.cube.settled(np.array([[0.25, 0.75]]))[0][0])
-    assert space.contains(config)
-    assert codec.config(codec.point(config)) == config
+    assert is_allowed.all()
+    near, _ = codec.cube.settled(x + [1e-12, 0.0])
+    np.testing.assert_allclose(near, np.clip(x, 0.0, 1.0), rtol=0, atol=1e-9)
+    for row in x:
+        config = codec.config(row)
+        assert space.contains(config)
+        np.testing.assert_allclose(codec.point(config), row, rtol=0, atol=1e-14)
+        assert codec.config(codec.point(config)) == config
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        Normal(0.0, 1.0, step=0.5),
+        Normal(0.0, 1.0, log=True, step=0.25),
+        Distribution(ScipyRv("poisson", (5.0,))),
+        Distribution(ScipyRv("zipf", (1.5,))),  # the quantiles of which soon take all memory
+    ],
+    ids=str,
+)
+def test_an_endless_list_has_the_levels_that_are_likely(domain: Domain) -> None:
+    codec = Codec(Space({"a": domain}))
+    (centres,) = codec.cube.centres
+    assert centres is not None
+    assert (np.diff(centres) > 0).all()
+    for centre in centres[::50]:
+        assert domain.encode(domain.decode(centre)) == pytest.approx(centre, abs=1e-14)
+    assert centres[0] < 0.5 and centres[-1] > 0.99
+    drawn = np.random.default_rng(0).uniform(0.01, 0.98, 200)
+    places = [domain.encode(domain.decode(u)) for u in drawn]
+    assert np.abs(centres[:, None] - places).min(axis=0).max() < 1e-14
+
+
+def test_many_zipped_values_have_one_place_on_whichever_scale() -> None:
+    zipped = {"a": Int(0, 100_000, when={"m": "x"}), "b": Int(1, 100_001, log=True)}
+    codec = Codec(Space({"m": Categorical(["x", "y"]), **zipped}, zips=[["a", "b"]]))
+    for k in (0, 1, 777, 100_000):
+        with_a, without = codec.point({"m": "x", "a": k, "b": k + 1}), codec.point({"m": "y", "b": k + 1})
+        assert with_a[1] == without[1] == pytest.approx((k + 0.5) / 100_001)
+        assert codec.config(without) == {"m": "y", "b": k + 1}
 
 
 def test_what_can_only_be_sampled_is_refused() -> None:

@@ -15,7 +15,7 @@ from whet.core.protocols import Suggestion
 from whet.core.trial import State
 from whet.errors import UsageError
 from whet.samplers.codec import Codec
-from whet.samplers.known import Known, known_of
+from whet.samplers.known import Known, known_of, violation_ranks
 from whet.space.domain import Categorical, Constant, Float, Int
 from whet.space.space import Space
 from whet.testing.sampler_histories import Outcome, asked, ended, history_of, problem_of, reloaded, told
@@ -157,3 +157,11 @@ def test_it_needs_one_objective(n: int) -> None:
     problem = Problem(SPACE, tuple(Objective(f"{BARE}{i}") for i in range(n)))
     with pytest.raises(UsageError, match=f"exactly one objective.*got {n}"):
         known_of(history_of(problem), CODEC)
+
+
+# ---- constraints
+def test_violations_are_ranked_whatever_their_units() -> None:
+    excess = np.array([[-1.0, 0.0], [3e9, -1.0], [-5.0, 2e-9], [3e9, 1e-9], [0.0, np.nan], [2e9, -7.0]])
+    assert violation_ranks(excess).tolist() == [0, 2, 2, 3, 3, 1]
+    assert violation_ranks(np.empty((3, 0))).tolist() == [0, 0, 0]
+    assert violation_ranks(np.empty((0, 2))).tolist() == []

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
 from whet.core.history import History
-from whet.core.protocols import RngOf, Suggestion
+from whet.core.protocols import RngOf, Sampler, Suggestion
 from whet.errors import SearchExhausted, SpaceError
+from whet.samplers.cmaes import CMAES
+from whet.samplers.gp import GP
 from whet.samplers.known import Known
 from whet.samplers.modelled import CodecOf, Proposal, suggest_in_turn
-from whet.space.domain import Categorical, Float, Int
+from whet.samplers.tpe import TPE
+from whet.space.distributions import ScipyRv
+from whet.space.domain import Categorical, Distribution, Float, Int, Normal
 from whet.space.space import Space
-from whet.testing.sampler_histories import ask, branches, check, exhausted, explored, history_of, measured, text_of
+from whet.testing.sampler_histories import (
+    ask,
+    branches,
+    check,
+    exhausted,
+    explored,
+    history_of,
+    measured,
+    played,
+    text_of,
+)
 
 
 class Stubborn:
@@ -33,6 +47,24 @@ class Stubborn:
             return Proposal(codec.cube.settled(u)[0][0], {"source": "model"})
 
         return suggest_in_turn(history, numbers, rng_of, codec, propose)
+
+
+@pytest.mark.parametrize("sampler", [GP, TPE, CMAES])
+@pytest.mark.parametrize(
+    "space",
+    [
+        Space({"a": Int(0, 100_000)}),
+        Space({"a": Distribution(ScipyRv("poisson", (5.0,))), "b": Categorical(["x", "y", "z"])}),
+        Space({"a": Normal(0.0, 1.0, step=0.5), "b": Normal(0.0, 1.0, step=0.5)}),
+        Space({"a": Int(0, 100_000), "b": Int(1, 100_001, log=True)}, zips=[["a", "b"]]),
+    ],
+    ids=["int", "poisson", "normal", "zip"],
+)
+def test_a_model_knows_which_of_many_values_are_taken(sampler: Callable[[], Sampler], space: Space) -> None:
+    suggestions, _ = played(sampler(), history_of(space), 30)
+    check(space, suggestions)
+    assert len({text_of(s.config) for s in suggestions}) == 30
+    assert sum(s.why["source"] == "rest" for s in suggestions) <= 3
 
 
 def test_points_in_between_are_the_config_that_they_stand_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,7 +83,11 @@ def test_a_text_names_a_sampler_and_the_sampler_the_text(text: str, described_as
         ("random(x=1)", r"random has no option 'x' \(it has none\)"),
         ("toy(kind=c)", "toy: kind is 'a' or 'b', got 'c'"),
         ("toy(b)", "expected NAME=VALUE"),
-        ("toy(kind=b", "unknown sampler"),
+        ("toy(kind=b", r"'toy\(kind=b': the closing bracket is missing, as in gp\(acquisition=ucb\)"),
+        ("toy(kind=b)s", "expected the closing bracket at the end"),
+        ("forest", r"unknown sampler 'forest' \(known: "),
+        ("rf", r"unknown sampler 'rf' \(known: "),
+        ("bayesia", "did you mean 'gp'"),
         ("toyy(kind=b)", r"unknown sampler 'toyy'; did you mean 'toy'"),
         ("", "unknown sampler ''"),
     ],
@@ -173,3 +178,11 @@ def test_one_of_a_users_own_may_do_anything() -> None:
         """One of a user's."""
 
     check_sampler(Mine(), _problem(0, g=NumpyDistribution("gamma", (2.0,))))
+
+
+def test_a_hint_names_a_sampler_that_there_is() -> None:
+    for text in ("random_forest", "forest", "grid_serch", "bayesain", "cma_s"):
+        with pytest.raises(UsageError) as caught:
+            sampler_named(text)
+        hinted = re.search("did you mean '(.*)'", str(caught.value))
+        assert hinted is None or hinted[1] in SAMPLERS

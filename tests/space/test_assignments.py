@@ -42,7 +42,7 @@ def test_the_text_of_a_value_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "=1", "a=", "a==1", "a=1,,b=2", "a=1)", "a=(1", "a='x", "a='x' 'y'", "a='x'y", "1", "(a=1)", "a=1 2"]
+    "text", ["a", "=1", "a==1", "a=1,,b=2", "a=1)", "a=(1", "a='x", "a='x' 'y'", "a='x'y", "1", "(a=1)", "a=1 2"]
 )
 def test_what_is_refused_shows_an_example(text: str) -> None:
     with pytest.raises(UsageError, match=r"expected NAME=VALUE with commas between them, as in lr=1e-3,layers=2"):
@@ -61,3 +61,9 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except UsageError:
         return
     assert all(name and "=" not in name for name in read)
+
+
+@pytest.mark.parametrize("text", ["a=", "b=1, a= "])
+def test_a_name_without_a_value_is_said_to_have_none(text: str) -> None:
+    with pytest.raises(UsageError, match="a has no value behind its equals sign, as in lr=1e-3"):
+        read_assignments(text, "lr=1e-3")

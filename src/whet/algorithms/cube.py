@@ -2,14 +2,14 @@
 
 Notation:
     d    axes, n points
-    x    (n, d) points: of an axis with levels the centre of one of them, NaN where the axis is not active
+    x    (n, d) points: of an axis with values apart from each other the place of one of them, NaN where it is not active
     u    (n, d) places anywhere in [0, 1], before they are settled
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -24,16 +24,19 @@ class Cube:
     """The axes of a search.
 
     Attributes:
-        centres: of each axis the places of its values in ascending order; ``None`` for one that is continuous, or has
-            so many values that it may as well be.
+        centres: of each axis the places of its values in ascending order, its levels; ``None`` for one that is
+            continuous, or has so many values that it is searched as if it were.
         is_category: (d,) whether the values of an axis have no order.
         activate: (n, d) snapped places -> the same with NaN where an axis is not active, and (n,) whether each is a
             config that may be tried.
+        snaps: of those without levels that have values apart from each other, by their numbers: (n,) places on the
+            axis -> the places of the values there.
     """
 
     centres: tuple[Floats | None, ...]
     is_category: Bools
     activate: Callable[[Floats], tuple[Floats, Bools]]
+    snaps: Mapping[int, Callable[[Floats], Floats]] = field(default_factory=dict)
 
     @property
     def d(self) -> int:
@@ -62,12 +65,15 @@ class Cube:
         return np.searchsorted(borders, u, side="right")
 
     def snapped(self, u: Floats) -> Floats:
-        """Return *u* moved into the cube and to the nearest level; NaN stays."""
+        """Return *u* moved into the cube and to the nearest level, or the value there; NaN stays."""
         x = np.clip(u, 0.0, 1.0)
         for axis, centres in enumerate(self.centres):
             if centres is not None:
                 column = x[:, axis]
                 x[:, axis] = np.where(np.isnan(column), np.nan, centres[self.level(column, axis)])
+        for axis, snap in self.snaps.items():
+            is_there = ~np.isnan(x[:, axis])
+            x[is_there, axis] = snap(x[is_there, axis])
         return x
 
     def settled(self, u: Floats) -> tuple[Floats, Bools]:

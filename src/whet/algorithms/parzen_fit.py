@@ -22,7 +22,7 @@ _MOST_BAD = 128  # kernels of g, those of pending trials apart
 _MOST_PENDING = 64
 _LEAST_WIDTH = 0.03  # of a kernel on an ordered axis, as in Watanabe's clipping; in levels half of one
 _LEAST_LEVELS = 0.5
-_OTHER_CATEGORY = 0.25  # the chance that a kernel gives to all other values of a category together
+_OTHER_CATEGORY = 0.25  # the most that a kernel gives to all other values of a category together
 _N_PRIOR = 4.0  # observations that the spread of the uniform distribution counts as, in the width of kernels
 
 
@@ -71,7 +71,7 @@ def fit(cube: Cube, trials: Trials, gamma: float) -> Fit:
     pending = trials.pending[thinned(len(trials.pending), _MOST_PENDING)[0]]
     w_pending = np.full(len(pending), max(1.0, len(bad) / n_good))
     w_good = np.log(n_good + 0.5) - np.log(np.arange(1, n_good + 1))
-    l_of_x = mixture_of(cube, trials.x[good], w_good)
+    l_of_x = mixture_of(cube, trials.x[good], w_good / w_good.mean())
     g_of_x = mixture_of(cube, np.vstack([trials.x[bad[kept]], pending]), np.concatenate([w, w_pending]))
     kept, w = thinned(n_failed, _MOST_BAD)
     f_of_x = mixture_of(cube, trials.x[trials.failed[kept]], w) if n_failed else None
@@ -92,20 +92,25 @@ def thinned(n: int, most: int) -> tuple[Indices, Floats]:
 
 
 def mixture_of(cube: Cube, mu: Floats, w: Floats) -> Mixture:
-    """Return the density with kernels on the points *mu*, (k, d), weighed by *w*, (k,), and the prior.
+    """Return the density with kernels on the points *mu*, (k, d), that stand for *w* trials each, (k,), and the prior.
 
-    The prior is as heavy as the kernels are on average, or as one that stands for itself if that is less.
+    The prior is as heavy as one trial.
     """
-    prior = min(1.0, w.mean()) if len(w) else 1.0
-    w = np.append(w, prior)
-    return Mixture(cube, np.vstack([mu, np.full((1, cube.d), np.nan)]), w / w.sum(), widths(cube, mu))
+    b = widths(cube, mu, w)
+    w = np.append(w, 1.0)
+    return Mixture(cube, np.vstack([mu, np.full((1, cube.d), np.nan)]), w / w.sum(), b)
 
 
-def widths(cube: Cube, mu: Floats) -> Floats:
-    """Return the (d,) widths of kernels on *mu*, (k, d).
+def widths(cube: Cube, mu: Floats, w: Floats) -> Floats:
+    """Return the (d,) widths of kernels on *mu*, (k, d), that stand for *w* trials each, (k,).
 
-    Scott's rule on the spread of the trials that have the axis, to which the uniform distribution adds four more:
-    b = sd k^(-1 / (d + 4)), not below a least width; here d counts the axes that a trial has on average.
+    On an ordered axis Scott's rule on the spread of the kernels that have it, to which the uniform distribution adds
+    four more: b = sd k^(-1 / (d + 4)), not below a least width; here d counts the axes that a trial has on average.
+
+    On a category with c values Laplace's rule, one trial of each value beside the n that have the axis: the chance of
+    all other values together is b = (c - 1) / (n + c), not above a most. So it vanishes in g, of many trials, long
+    before it does in l, of a few: a value that was hardly tried becomes attractive, however good others are. Were the
+    chance the same in both, l / g would be near 1 at all such values, for ever, and they would not be tried again.
     """
     is_active = ~np.isnan(mu)
     k = is_active.sum(axis=0)
@@ -117,7 +122,8 @@ def widths(cube: Cube, mu: Floats) -> Floats:
     b = np.maximum(b, _LEAST_WIDTH)
     n_levels = np.maximum(cube.n_levels, 1)
     b = np.where(cube.is_continuous, b, np.maximum(b, _LEAST_LEVELS / n_levels))
-    return np.where(cube.is_category, np.minimum(_OTHER_CATEGORY, 1 - 1 / n_levels), b)
+    b_category = np.minimum(_OTHER_CATEGORY, (n_levels - 1) / (w @ is_active + n_levels))
+    return np.where(cube.is_category, b_category, b)
 
 
 def scores(found: Fit, x: Floats) -> Floats:

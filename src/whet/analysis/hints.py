@@ -16,6 +16,7 @@ _FEW_VALUES = 20
 _FEWEST_TRIALS = 12  # of a parameter with many values
 _N_TOP = 3
 _OUTER = 0.2  # of a range
+_NEXT_TO = 0.01  # of a range, that are as good as nothing
 _FEWEST_PAIRS = 3
 
 
@@ -70,7 +71,7 @@ def _edge(domain: Domain, u: NDArray[np.float64], y: NDArray[np.float64]) -> int
     """Return -1 or 1 where the optimum is at the lower or upper end of a parameter, 0 where it is not, or not clearly.
 
     Of a parameter with few values, the one at the end must be better than the one beside it, and that better than the
-    next; of any other, the best three trials must all lie in the outer fifth.
+    next; of any other, the best three trials must all lie in the outer fifth, and nothing was tried beyond them.
 
     Args:
         domain: of the parameter.
@@ -92,7 +93,9 @@ def _edge(domain: Domain, u: NDArray[np.float64], y: NDArray[np.float64]) -> int
     top = position[np.argsort(y, kind="stable")[:_N_TOP]]
     if len(y) < _FEWEST_TRIALS:
         return 0
-    return -1 if np.all(top <= _OUTER) else int(np.all(top >= 1 - _OUTER))
+    if np.all(top <= _OUTER) and top.min() - position.min() <= _NEXT_TO:
+        return -1
+    return int(bool(np.all(top >= 1 - _OUTER) and position.max() - top.max() <= _NEXT_TO))
 
 
 def _positions(domain: Domain, u: NDArray[np.float64]) -> NDArray[np.float64] | None:

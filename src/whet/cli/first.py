@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -15,7 +17,7 @@ from whet.cli.scripthelp import defaults_in, help_text
 from whet.cli.sweep import Sweep, Varied
 from whet.core.completing import completed
 from whet.errors import ConfigError, UsageError
-from whet.space.assignments import read_assignments
+from whet.space.assignments import Assigned, read_assignments
 from whet.space.conditions import match_name
 from whet.space.domain import Domain
 from whet.space.dsl import Toggle
@@ -27,6 +29,7 @@ from whet.text import shell_line
 _DEFAULTS = "defaults"
 _EXAMPLE = "--first lr=1e-3,layers=2"
 _NO_DEFAULT = (None, "None", "")
+_NO_COMMA = re.compile(r"""=[^\s,'"]+\s+[^\s=,'"]+\s*=""")
 _TRUTHS = {"true": True, "false": False}
 
 
@@ -63,7 +66,19 @@ def _short(text: str) -> str:
 
 
 def _remedy(text: str) -> str:
-    return f"; let what varies include it, or give values yourself, as in {_EXAMPLE}" if text == _DEFAULTS else ""
+    if text == _DEFAULTS:
+        return f"; let what varies include it, or give values yourself, as in {_EXAMPLE}"
+    is_pairs = not text.lstrip().startswith(("@", "{"))
+    return f"; a comma goes between two of them, as in {_EXAMPLE}" if is_pairs and _NO_COMMA.search(text) else ""
+
+
+def _assigned(text: str) -> dict[str, Assigned]:
+    try:
+        return read_assignments(text, _EXAMPLE)
+    except UsageError as error:
+        is_meant = "=" not in text and difflib.get_close_matches(text.strip().lower(), [_DEFAULTS])
+        hint = f"; did you mean --first {_DEFAULTS}?" if is_meant else ""
+        raise UsageError(f"--first {error}{hint}") from None
 
 
 def _given_in(text: str, space: Space) -> Iterator[dict[str, Any]]:
@@ -78,8 +93,10 @@ def _given_in(text: str, space: Space) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError) as error:
             raise UsageError(f"--first {shown(text)}: this is no JSON: {error}") from None
         yield _plainly(config, space, text)
+    elif text.lstrip().startswith("["):
+        raise UsageError(f"--first {shown(text)}: expected one config; say --first for each, or put the list in @FILE")
     else:
-        assigned = read_assignments(text, _EXAMPLE)
+        assigned = _assigned(text)
         if not assigned:
             raise UsageError(f"--first: expected NAME=VALUE, as in {_EXAMPLE}, or `{_DEFAULTS}`; got nothing")
         spelled = {
@@ -152,13 +169,23 @@ def _defaults_of(run: ScriptRun) -> dict[str, Any]:
     }
     found = {key: value for key, value in found.items() if value not in _NO_DEFAULT or space[key].contains(value)}
     missing = [key for key, domain in space.items() if domain.when is None and key not in found]
-    if missing:
+    if missing := missing or _missing_where_it_holds(space, found):
         raise UsageError(
             f"--first {_DEFAULTS}: {shell_line(argv)} names no default of {', '.join(missing)} (expected is "
             "`(default: VALUE)` in the help of the flag, as argparse's ArgumentDefaultsHelpFormatter writes it, or "
             f"`[default: VALUE]`); give them yourself: --first {','.join(f'{key}=…' for key in missing)}"
         )
     return found
+
+
+def _missing_where_it_holds(space: Space, found: Mapping[str, Any]) -> list[str]:
+    """Return the parameters of which nothing was *found* and whose conditions hold among the defaults."""
+    try:
+        whole = completed(space, {}, found)
+    except ConfigError:  # which is told of where the config is made
+        return []
+    known = {name for axis in space.axes if any(name in found for name in axis) for name in axis}
+    return [name for name in whole if name not in known]
 
 
 def _leading(sweep: Sweep) -> Iterable[str]:

@@ -59,7 +59,10 @@ def known_strategy(text: str) -> str:
     Raises:
         UsageError: there is none of that name, or not in this version, or it has no such options.
     """
-    name, options = split_options(text)
+    try:
+        name, options = split_options(text)
+    except UsageError as error:
+        raise UsageError(f"--strategy {error}") from None
     known = _known("--strategy", plain_name(name), STRATEGIES, LATER_STRATEGIES)
     if options is None:
         return known

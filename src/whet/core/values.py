@@ -12,6 +12,7 @@ from whet.core.history import History
 from whet.core.problem import BARE, Objective, Problem
 from whet.core.trial import Cause
 from whet.errors import UsageError
+from whet.space.plain import shortened
 
 Told = float | Mapping[str, float]  # what people tell of a trial
 _MAX_ROWS = 1_000  # of a curve that are logged one by one; then as many of every second one, of every fourth, …
@@ -137,7 +138,8 @@ def judge(problem: Problem, rules: Rules, values: Mapping[str, float]) -> Verdic
             continue
         if rules.infinite == "fail":
             text = f"{objective.name} is {value!r}, which is no finite number"
-            return Verdict(Cause.BAD_VALUE, f"{text} (`whet run --inf worst` counts it as the worst value)", values)
+            remedy = "print or return a finite one (on the command line `--inf worst` counts it as the worst value)"
+            return Verdict(Cause.BAD_VALUE, f"{text}; {remedy}", values)
         values[objective.name] = objective.sign * math.inf
     return Verdict(None, "", values)
 
@@ -205,7 +207,18 @@ def number_of(what: str, value: Any) -> float:
     Raises:
         UsageError: it is no number, or none that a float can be.
     """
+    if isinstance(value, str | bytes | bytearray):  # which Python's float would read
+        raise UsageError(f"{what} must be a number, got the text {shortened(repr(value))}; float(…) makes it one")
     try:
         return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise UsageError(f"{what} must be a number, got {value!r}") from None
+    except OverflowError:
+        raise UsageError(f"{what} must be a number, and is too large for a float: {_digits(value)}") from None
+    except (TypeError, ValueError):
+        raise UsageError(f"{what} must be a number, got {shortened(repr(value))}") from None
+
+
+def _digits(value: Any) -> str:
+    try:
+        return shortened(repr(value))
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return f"a number of type {type(value).__name__} with thousands of digits"

@@ -21,8 +21,11 @@ from whet.samplers.known import Known
 from whet.samplers.modelled import CodecOf, Proposal, suggest_in_turn
 from whet.samplers.quasi_random import QuasiRandom
 from whet.samplers.random import Random
+from whet.samplers.standing import learned_text
 from whet.samplers.tpe import TPE
 from whet.space.grid import permuted
+
+_MODELS = ("gp", "tpe", "cmaes")
 
 
 class Auto:
@@ -48,8 +51,10 @@ class Auto:
 
     def explain(self, history: History) -> str:
         """Say which sampler it is and why, then what is known and when it will be another one; see `Explains`."""
-        choice = chosen(facts_of(history))
-        return "\n".join([choice.why, *choice.outlook])
+        facts = facts_of(history)
+        choice = chosen(facts)
+        is_blind = choice.name in _MODELS and facts.n_failed and not facts.n_valued
+        return "\n".join([choice.why, *([learned_text(history)] if is_blind else []), *choice.outlook])
 
 
 class _Walk:

@@ -71,7 +71,7 @@ def facts_of(history: History) -> Facts:
         n_parameters=len(space),
         n_axes=len(axes),
         most_categories=max((len(axis.values) for axis in axes if isinstance(axis, Categorical)), default=0),
-        is_continuous=not space.is_conditional and all(axis.size is None for axis in axes),
+        is_continuous=not space.is_conditional and not any(axis.is_discrete for axis in axes),
         n_points=space.size,
         budget=_budget(history),
         n_valued=history.n_ended(State.COMPLETED) // history.repeats,

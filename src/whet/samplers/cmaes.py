@@ -28,8 +28,9 @@ from whet.algorithms.preselection import predicted
 from whet.core.history import History
 from whet.core.protocols import RngOf, Suggestion
 from whet.errors import UsageError
-from whet.samplers.known import Known
+from whet.samplers.known import Known, violation_ranks
 from whet.samplers.modelled import CodecOf, Proposal, suggest_in_turn
+from whet.samplers.standing import learned_text
 
 _N_CANDIDATES = 20  # new points among which a model of the points nearby chooses
 _MOST_TRIES = 4  # sets of points drawn, for one that nobody has been given
@@ -83,6 +84,11 @@ class CMAES:
             return _proposal(axes, states[0], known, rng)
 
         return suggest_in_turn(history, numbers, rng_of, codec, propose)
+
+    def explain(self, history: History) -> str:
+        """Say what it does and where it stands; see `Explains`."""
+        what = "a normal distribution, which moves to the better half of each population of trials"
+        return f"{what}\n{learned_text(history)}"
 
     def _state(self, history: History, known: Known, axes: Axes, rng_of: RngOf) -> State:
         """Return the state after all whole populations, from the last one at hand that still holds."""
@@ -166,13 +172,10 @@ class _Memo:
 def ranked(y: Floats, excess: Floats) -> Floats:
     """Return (n,) mean ranks from 0 on, the best lowest.
 
-    First comes what is feasible, then by how little constraints are broken, then what failed. Constraints differ in
-    their units, so it is the ranks of the violations whose sum counts.
+    First comes what is feasible, then by how little constraints are broken, then what failed.
     """
     is_failed = np.isnan(y)
-    broken = np.zeros(len(y))
-    for column in excess.T:
-        broken += np.unique(np.maximum(column, 0.0), return_inverse=True)[1]  # NaN, for unknown, comes last
+    broken = violation_ranks(excess)
     table = np.column_stack([np.where(is_failed, 0.0, y), np.where(is_failed, 0.0, broken), is_failed])
     order = np.lexsort(table.T)
     is_next = np.ones(len(y), dtype=bool)

@@ -16,7 +16,8 @@ from whet.space.conditions import Condition, condition_from
 from whet.space.domain import Categorical
 from whet.space.space import Space
 
-_MOST_LEVELS = 2**14  # an axis with more values is searched as a continuous one
+_MOST_LEVELS = 2**14  # an axis with more values is searched as a continuous one, and what is found there is snapped
+_TAIL = 1e-6  # quantiles beyond which values of an endless list are none of its levels
 _MOST_COMBINATIONS = 2**16  # of values that a condition depends on and that are looked up in a table
 
 
@@ -46,7 +47,10 @@ class Codec:
         self._fixed = {name: 0.5 for axis in space.axes if space[axis[0]].size == 1 for name in axis}
         centres = tuple(_centres(space[name]) for name in self._leaders)
         is_category = np.array([isinstance(space[name], Categorical) for name in self._leaders], dtype=bool)
-        self.cube = Cube(centres, is_category, self._activate)
+        unlisted = [axis for axis, own in enumerate(centres) if own is None]
+        domains = {axis: space[self._leaders[axis]] for axis in unlisted}
+        snaps = {axis: domain.snapped for axis, domain in domains.items() if domain.is_discrete}
+        self.cube = Cube(centres, is_category, self._activate, snaps)
         conditions = {name: condition_from(domain.when) for name, domain in space.items() if domain.when is not None}
         rules = {condition: self._rule(condition) for condition in conditions.values()}
         self._rules = {name: rules[condition] for name, condition in conditions.items()}  # one for those that share it
@@ -67,7 +71,9 @@ class Codec:
         """Return where the leader of *axis* has the values that a zipped parameter, of another scale, has at *u*."""
         centres, own = self.cube.centres[axis], self._own_centres.get(column)
         if centres is None or own is None:
-            return u
+            zipped = [self.space[name] for name in self.axes[axis]]
+            leader, follower = zipped[0], zipped[self._columns[axis].index(column)]
+            return np.array([_as_other(follower, leader, place) for place in u.tolist()])
         return np.where(np.isnan(u), np.nan, centres[np.searchsorted((own[1:] + own[:-1]) / 2, u, side="right")])
 
     def point(self, config: Mapping[str, Any]) -> Floats:
@@ -174,6 +180,16 @@ class _Rule:
 
 def _centres(domain: Domain) -> Floats | None:
     """Return the places of the values of *domain*, ascending, or ``None`` if they are not few."""
-    if domain.size is None or domain.size > _MOST_LEVELS:
+    values = domain.values_within(_TAIL, _MOST_LEVELS)
+    if values is None:
         return None
-    return np.array([domain.encode(domain.value_at(index)) for index in range(domain.size)])
+    places = domain.encode_column(values)
+    if domain.size is not None:
+        return places
+    places = np.unique(places)  # values at the ends of a distribution may share theirs
+    return places if len(places) > 1 else None
+
+
+def _as_other(domain: Domain, other: Domain, u: float) -> float:
+    """Return where *other* has the value that is zipped with that of *domain* at *u*, which may be NaN."""
+    return u if math.isnan(u) else other.encode(other.value_at(domain.index_of(domain.decode(u))))

@@ -15,6 +15,7 @@ from whet.errors import UsageError
 from whet.samplers.codec import Codec
 from whet.samplers.known import Known
 from whet.samplers.modelled import CodecOf, Proposal, suggest_in_turn
+from whet.samplers.standing import stands_text
 from whet.samplers.startup import startup_point
 
 
@@ -57,6 +58,11 @@ class GP:
             return Proposal(x, self._why(belief, sign))
 
         return suggest_in_turn(history, numbers, rng_of, codec, propose)
+
+    def explain(self, history: History) -> str:
+        """Say what it does and where it stands; see `Explains`."""
+        what = f"the config that promises most by a model of the objective ({self.acquisition})"
+        return stands_text(history, self.n_start, what)
 
     def _proposer_of(self, codec: Codec, seed: int) -> Proposer:
         if self._proposer is None or self._proposer[0] is not codec or self._proposer[1] != seed:

@@ -105,6 +105,17 @@ def known_of(history: History, codec: Codec) -> Known:
     return Known(x, y, excess, pending, Taken(first_rows, history.n_finished, frozenset(keys(pending))))
 
 
+def violation_ranks(excess: Floats) -> NDArray[np.int64]:
+    """Return (n,) ranks that are the lower, the less the constraints are broken; equal where all of them are met.
+
+    Constraints differ in their units, so it is the ranks of the amounts, (n, m), whose sum counts.
+    """
+    broken = np.zeros(len(excess), dtype=np.int64)
+    for column in excess.T:
+        broken += np.unique(np.maximum(column, 0.0), return_inverse=True)[1]  # NaN, for unknown, comes last
+    return broken
+
+
 def _excess(problem: Problem, values: Floats) -> Floats:
     """Return the (n, m) amounts by which the outcome constraints are broken."""
     excess = np.empty((len(values), len(problem.constraints)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, compress, islice
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from whet.space.space import Space
 
 _MOST_DRAWS = 1000  # of random configs, for one that nobody has been given; an endless space has one at once
 _N_DRAWS_OF_FINITE = 100  # before a finite space is walked through, which finds whatever is left
+_BLOCK = 256  # configs that are looked at together
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def suggest_in_turn(
         proposal = propose(known, rng)
         config: Mapping[str, Any] = codec.config(proposal.x)
         why = proposal.why
-        if not _is_new(config, known, codec):
+        if _first_new([config], known, codec) is None:
             try:
                 config, why = _another(history, known, codec, rng), {"source": "rest"}
             except SearchExhausted:
@@ -83,26 +85,37 @@ def _another(history: History, known: Known, codec: Codec, rng: np.random.Genera
     """
     space = codec.space
     if not space.is_finite:
-        for _ in range(_MOST_DRAWS):
-            drawn = space.sample(rng)
-            if _is_new(drawn, known, codec):
-                break
-        return drawn
+        draws: Iterator[Mapping[str, Any]] = (space.sample(rng) for _ in range(_MOST_DRAWS))
+        first = next(draws)
+        found = _first_new(chain([first], draws), known, codec)
+        return first if found is None else found
     x, may_be = codec.cube.settled(rng.random((_N_DRAWS_OF_FINITE, codec.cube.d)))
-    for drawn in map(codec.config, x[may_be]):
-        if _is_new(drawn, known, codec):
-            return drawn
+    found = _first_new(map(codec.config, x[may_be & known.is_new(x)]), known, codec)
+    if found is None:
+        found = _first_new(_walk(space, history.seed), known, codec)
+    if found is None:
+        raise SearchExhausted
+    return found
+
+
+def _walk(space: Space, seed: int) -> Iterator[Mapping[str, Any]]:
+    """Yield every config of a finite *space*, in random order."""
     grid, place = Grid(space), 0
     while True:
-        place, config = next_config(grid, lambda at: permuted(history.seed, grid.size, at), place)
-        if _is_new(config, known, codec):
-            return config
+        try:
+            place, config = next_config(grid, lambda at: permuted(seed, grid.size, at), place)
+        except SearchExhausted:
+            return
+        yield config
 
 
-def _is_new(config: Mapping[str, Any], known: Known, codec: Codec) -> bool:
-    """Tell whether *config* is in the space and nobody has been given it.
-
-    An axis with too many values to list them is continuous to an algorithm: the point that it proposes may be new
-    where the config, and so its own point, is not.
-    """
-    return codec.space.contains(config) and bool(known.is_new(codec.point(config)[None])[0])
+def _first_new(configs: Iterable[Mapping[str, Any]], known: Known, codec: Codec) -> Mapping[str, Any] | None:
+    """Return the first of *configs* that is in the space and nobody has been given, ``None`` if there is none."""
+    waiting, size = iter(configs), 1  # mostly the first one is new
+    while block := list(islice(waiting, size)):
+        is_new = known.is_new(codec.points(codec.space.encode_many(block)))
+        for config in compress(block, is_new):
+            if codec.space.contains(config):
+                return config
+        size = _BLOCK
+    return None

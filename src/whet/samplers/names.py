@@ -47,8 +47,6 @@ _ALIASES = {
     "gaussian_process": "gp",
     "cma": "cmaes",
     "cma_es": "cmaes",
-    "random_forest": "forest",
-    "rf": "forest",
 }
 _SAMPLES_ANYTHING = (Auto, Grid, Random)  # parameters without a map to the unit interval included
 _NEEDS_NO_OBJECTIVE = (Auto, Grid, QuasiRandom, Random)
@@ -63,8 +61,15 @@ def plain_name(text: str) -> str:
 
 
 def split_options(text: str) -> tuple[str, str | None]:
-    """Return the name in ``gp(acquisition=ucb)`` as typed, and what is in the brackets; ``None`` without brackets."""
+    """Return the name in ``gp(acquisition=ucb)`` as typed, and what is in the brackets; ``None`` without brackets.
+
+    Raises:
+        UsageError: a bracket opens and the text does not end with the one that closes it.
+    """
     found = _CALL.fullmatch(text)
+    if found is None and "(" in text:
+        problem = "the closing bracket is missing" if ")" not in text else "expected the closing bracket at the end"
+        raise UsageError(f"{shortened(repr(text))}: {problem}, as in gp(acquisition=ucb)")
     return (text, None) if found is None else (found[1], found[2])
 
 
@@ -83,8 +88,8 @@ def _made(name: str, options: Mapping[str, Any]) -> Sampler:
     kind = SAMPLERS.get(plain_name(name))
     if kind is None:
         close = difflib.get_close_matches(plain_name(name), [*SAMPLERS, *_ALIASES], n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise UsageError(f"unknown sampler {name!r}{hint} (known: {', '.join(SAMPLERS)})")
+        hint = f"; did you mean {plain_name(close[0])!r}?" if close else ""
+        raise UsageError(f"unknown sampler {shortened(repr(name))}{hint} (known: {', '.join(SAMPLERS)})")
     known = _defaults(kind)
     for option in options:
         if option not in known:

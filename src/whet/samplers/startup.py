@@ -11,7 +11,7 @@ from whet.samplers.known import Known
 from whet.samplers.modelled import Proposal
 
 _BLOCK = 64  # points that are made at a time, and at least how many are looked at for one that may be tried
-_FEWEST_VALUES = 2  # that a model can begin with
+FEWEST_VALUES = 2  # that a model can begin with
 
 
 def startup_point(known: Known, codec: Codec, seed: int, n_start: int) -> Proposal | None:
@@ -21,7 +21,7 @@ def startup_point(known: Known, codec: Codec, seed: int, n_start: int) -> Propos
     is a function of the number of configs; where it is forbidden or taken it is the first after it that is not.
     """
     n = known.n_configs
-    if n >= n_start and np.isfinite(known.y).sum() >= _FEWEST_VALUES:
+    if n >= n_start and np.isfinite(known.y).sum() >= FEWEST_VALUES:
         return None
     block, place = divmod(n, _BLOCK)
     u = np.vstack([_design(codec.cube.d, block, seed)[place:], _design(codec.cube.d, block + 1, seed)])

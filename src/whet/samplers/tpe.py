@@ -15,8 +15,9 @@ from whet.core.history import History
 from whet.core.protocols import RngOf, Suggestion
 from whet.errors import UsageError
 from whet.samplers.codec import Codec
-from whet.samplers.known import Known
+from whet.samplers.known import Known, violation_ranks
 from whet.samplers.modelled import CodecOf, Proposal, suggest_in_turn
+from whet.samplers.standing import stands_text
 from whet.samplers.startup import startup_point
 
 
@@ -53,6 +54,11 @@ class TPE:
 
         return suggest_in_turn(history, numbers, rng_of, codec, propose)
 
+    def explain(self, history: History) -> str:
+        """Say what it does and where it stands; see `Explains`."""
+        what = "the config that is most like the good trials and least like the others"
+        return stands_text(history, self.n_start, what)
+
     def _propose(self, known: Known, codec: Codec, rng: np.random.Generator) -> Proposal:
         failed = np.flatnonzero(np.isnan(known.y))
         found = fit(codec.cube, Trials(known.x, ranking(known), failed, known.pending), self.gamma)
@@ -66,12 +72,7 @@ class TPE:
 def ranking(known: Known) -> Indices:
     """Return the configs that have a value, the best first: those that meet the constraints, then by how little not.
 
-    Constraints differ in their units, so it is the ranks of the violations whose sum counts. Ties go to the first.
+    Ties go to the first.
     """
     has_value = np.flatnonzero(~np.isnan(known.y))
-    if not known.excess.shape[1]:
-        return has_value[np.argsort(known.y[has_value], kind="stable")]
-    broken = np.zeros(len(has_value), dtype=np.int64)
-    for excess in known.excess[has_value].T:
-        broken += np.unique(np.maximum(excess, 0.0), return_inverse=True)[1]  # NaN, for unknown, comes last
-    return has_value[np.lexsort((known.y[has_value], broken))]
+    return has_value[np.lexsort((known.y[has_value], violation_ranks(known.excess[has_value])))]

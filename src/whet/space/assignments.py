@@ -36,7 +36,7 @@ def read_assignments(text: str, example: str) -> dict[str, Assigned]:
         example: what such a text looks like, for the message.
 
     Raises:
-        UsageError: it is something else, or a name comes twice.
+        UsageError: it is something else, a name has no value, or comes twice.
     """
     source = Source(f"({text})")
     assigned: dict[str, Assigned] = {}
@@ -46,8 +46,10 @@ def read_assignments(text: str, example: str) -> dict[str, Assigned]:
             raise source.error(bracket.end, "expected no bracket that nothing opens")
         for begin, end in bracket.spans:
             named = _NAME.match(source.text, begin, end)
-            if named is None or named.end() == end:
+            if named is None:
                 raise source.error(begin, "expected a name, an equals sign and a value")
+            if named.end() == end:
+                raise UsageError(f"{shown(text)}: {named[1]} has no value behind its equals sign, as in {example}")
             if named[1] in assigned:
                 raise UsageError(f"{shown(text)}: {named[1]} is given twice")
             assigned[named[1]] = _read(source, named.end(), end)

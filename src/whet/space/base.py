@@ -35,6 +35,11 @@ class Domain(ABC):
         return None
 
     @property
+    def is_discrete(self) -> bool:
+        """Whether the values lie apart from each other, be they finitely many or not."""
+        return self.size is not None
+
+    @property
     def is_encodable(self) -> bool:
         """Whether the values map to the unit interval; without that, random search is all there is."""
         return True
@@ -76,6 +81,20 @@ class Domain(ABC):
     def encode_column(self, values: Sequence[Any]) -> NDArray[np.float64]:
         """Return :meth:`encode` of each of the n *values*; shape (n,)."""
         return np.fromiter(map(self.encode, values), dtype=np.float64, count=len(values))
+
+    def snapped(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where the values at the places *u* lie themselves, their :meth:`encode`; shape (n,) as *u*."""
+        return self.encode_column([self.decode(place) for place in u.tolist()])
+
+    def values_within(self, tail: float, most: int) -> Sequence[Any] | None:
+        """Return the values in the order of their places, or ``None`` if they are no list or more than *most*.
+
+        Where there is no end of them, those between the quantiles *tail* and 1 - *tail* count.
+        """
+        del tail
+        if self.size is None or self.size > most:
+            return None
+        return [self.value_at(index) for index in range(self.size)]
 
     def value_at(self, index: int) -> Any:
         """Return value number *index* of a finite domain, from 0.

@@ -9,12 +9,14 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whet.errors import SpaceError
 from whet.space.base import Domain, settle, unit
 from whet.space.conditions import When
+from whet.space.numeric import refuse_first
 from whet.space.plain import is_number, plain, shortened, value_key, value_to_json
-from whet.space.scale import within_tails
+from whet.space.scale import TAIL, within_tails
 
 _NUMPY_NAMES = """
     beta binomial chisquare dirichlet exponential f gamma geometric gumbel hypergeometric laplace logistic lognormal
@@ -23,6 +25,8 @@ _NUMPY_NAMES = """
     standard_normal standard_t triangular uniform vonmises wald weibull zipf
 """
 NUMPY_NAMES = frozenset(_NUMPY_NAMES.split())
+_FURTHEST = 2**24  # from the median, where scipy cannot tell a quantile and some of its sums take all memory
+_BULK = 0.25  # quantiles between which values have to be few, that they be listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,11 @@ class Distribution(Domain):
         if not isinstance(rv, ScipyRv):  # scipy is loaded already
             self._frozen()
 
+    @property
+    def is_discrete(self) -> bool:
+        """Whether the distribution is one of ints."""
+        return self._frozen()[1]
+
     def contains(self, value: Any) -> bool:
         """Tell whether *value* is a finite number in the support; an int where the distribution is discrete."""
         value = plain(value)
@@ -93,8 +102,47 @@ class Distribution(Domain):
         """Return the value at the quantile *u*, moved into 2^-53 to 1 - 2^-53."""
         rv, is_discrete = self._frozen()
         low, high = map(float, rv.support())
-        x = min(max(float(rv.ppf(within_tails(unit(u)))), low), high)
+        x = min(max(_quantile(rv, within_tails(unit(u))), low), high)
         return round(x) if is_discrete else x
+
+    def encode_column(self, values: Sequence[Any]) -> NDArray[np.float64]:
+        """Return :meth:`encode` of each of the n *values*; shape (n,)."""
+        rv, is_discrete = self._frozen()
+        if not set(map(type, values)) <= ({int} if is_discrete else {int, float}):
+            return Domain.encode_column(self, values)
+        column, (low, high) = np.array(values, dtype=np.float64), rv.support()
+        refuse_first(self, values, ~((low <= column) & (column <= high) & np.isfinite(column)))
+        return _places(rv, column, is_discrete)
+
+    def snapped(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where the values at the places *u* lie themselves; shape (n,) as *u*."""
+        rv, is_discrete = self._frozen()
+        try:
+            x = np.clip(rv.ppf(np.clip(u, TAIL, 1 - TAIL)), *rv.support())
+        except RuntimeError:  # at one of them; see `_quantile`
+            return Domain.snapped(self, u)
+        return _places(rv, np.round(x) if is_discrete else x, is_discrete)
+
+    def values_within(self, tail: float, most: int) -> Sequence[int] | None:
+        """Return the ints between the quantiles, ``None`` where the values are others or too many.
+
+        Of a heavy tail, whose quantiles scipy takes forever to find, those that are few enough count.
+        """
+        if not self.is_discrete:
+            return None
+        found, u = None, 2 * _BULK
+        while u > tail:
+            u = max(u / 2, tail)
+            first, last = int(self.decode(u)), int(self.decode(1 - u))
+            if last - first >= most:
+                break
+            found = np.arange(first, last + 1)
+        if found is None:
+            return None
+        rv, _ = self._frozen()
+        is_drawn: NDArray[np.bool_] = rv.cdf(found) > rv.cdf(found - 1)
+        values: list[int] = found[is_drawn].tolist()
+        return values
 
     def arguments(self) -> dict[str, Any]:
         """Return the name and the parameters as JSON."""
@@ -184,6 +232,29 @@ def _parameters(what: str, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dic
     if not isinstance(args, list | tuple) or not isinstance(kwargs, Mapping):
         raise SpaceError(f"{what}: expected a list and a dict of parameters, came {args!r} and {kwargs!r}")
     return tuple(map(plain, args)), {str(name): plain(value) for name, value in kwargs.items()}
+
+
+def _places(rv: Any, x: NDArray[np.float64], is_discrete: bool) -> NDArray[np.float64]:
+    """Return where the values *x* of a distribution lie in the unit interval; same shape."""
+    u = rv.cdf(x)
+    return np.asarray((u + rv.cdf(x - 1)) / 2 if is_discrete else u, dtype=np.float64)
+
+
+def _quantile(rv: Any, u: float) -> float:
+    """Return the quantile *u* of a distribution."""
+    try:
+        return float(rv.ppf(u))
+    except RuntimeError:  # scipy's search for quantiles of ints gives up where it should have stopped
+        first = last = int(rv.ppf(0.5))
+    step = 1
+    while rv.cdf(first) >= u:
+        first, step = first - step, 2 * step
+    while rv.cdf(last) < u and step < _FURTHEST:
+        last, step = last + step, 2 * step
+    while last - first > 1:
+        middle = (first + last) // 2
+        first, last = (first, middle) if rv.cdf(middle) >= u else (middle, last)
+    return float(last)
 
 
 def _call(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:

@@ -61,6 +61,11 @@ class Normal(Domain):
             raise SpaceError(f"Normal: the step {step!r} is too small for values up to {highest!r}; leave it out")
         settle(self, mean=mean, std=std, step=step)
 
+    @property
+    def is_discrete(self) -> bool:
+        """Whether there is a step."""
+        return self.step is not None
+
     def contains(self, value: Any) -> bool:
         """Tell whether *value* is a finite number, positive with *log*, and a multiple of the *step*."""
         value = plain(value)
@@ -103,6 +108,13 @@ class Normal(Domain):
         z = (self.mean - (np.log(column) if self.log else column)) / self.std / math.sqrt(2)
         tails = np.fromiter(map(math.erfc, z.tolist()), dtype=np.float64, count=len(values))
         return np.clip(0.5 * tails, TAIL, 1 - TAIL)
+
+    def values_within(self, tail: float, most: int) -> Sequence[float] | None:
+        """Return the multiples of the *step* between the quantiles, ``None`` without one or if there are too many."""
+        if self.step is None:
+            return None
+        first, last = (round(self.decode(u) / self.step) for u in (tail, 1 - tail))
+        return None if last - first >= most else [decimal_multiple(k, self.step) for k in range(first, last + 1)]
 
     def __str__(self) -> str:
         name = ("q" if self.step is not None else "") + ("lognormal" if self.log else "normal")

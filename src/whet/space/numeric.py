@@ -19,6 +19,7 @@ from whet.space.scale import (
     ON_GRID,
     decimal_multiple,
     decode_cell,
+    decode_cells,
     encode_cell,
     encode_cells,
     log_offset,
@@ -107,6 +108,12 @@ class Float(Domain):
             return np.minimum(log_ratios(offsets, self.low) / log_ratio(width, self.low), 1.0)
         return offsets / width
 
+    def snapped(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where the values at the places *u* lie themselves; shape (n,) as *u*."""
+        if self.step is None:
+            return np.clip(u, 0.0, 1.0)
+        return _snapped(u, self._n_steps(self.step), self.low, self.step, self.log)
+
     def value_at(self, index: int) -> float:
         """Return ``low + index*step``, computed as decimals: 0.3, not 0.30000000000000004."""
         if self.step is None:
@@ -193,6 +200,10 @@ class Int(Domain):
         refuse_first(self, values, rest != 0)
         return encode_cells(k.astype(np.float64), self.size, self.low, self.step or 1, self.log)
 
+    def snapped(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where the values at the places *u* lie themselves; shape (n,) as *u*."""
+        return _snapped(u, self.size, self.low, self.step or 1, self.log)
+
     def value_at(self, index: int) -> int:
         """Return ``low + index*step``."""
         return self.low + in_range(index, self.size) * (self.step or 1)
@@ -261,6 +272,10 @@ def refuse_first(domain: Domain, values: Sequence[Any], is_bad: NDArray[np.bool_
     """
     if is_bad.any():
         raise domain.misfit(values[int(is_bad.argmax())])
+
+
+def _snapped(u: NDArray[np.float64], n: int, low: float, step: float, log: bool) -> NDArray[np.float64]:
+    return encode_cells(decode_cells(np.clip(u, 0.0, 1.0), n, low, step, log), n, low, step, log)
 
 
 def _remedy(value: Any) -> str:

@@ -74,6 +74,17 @@ def decode_cell(u: float, n: int, low: float = 0, step: float = 1, log: bool = F
     return min(max(round((log_offset(u * width, base) - lead) / step), 0), n - 1)
 
 
+def decode_cells(u: NDArray[np.float64], n: int, low: float, step: float, log: bool) -> NDArray[np.float64]:
+    """Return :func:`decode_cell` of each of the places *u*; same shape."""
+    if not log:
+        return np.minimum(np.floor(u * n), n - 1)
+    base, lead, width = _cells(n, low, step)
+    ratios = u * width
+    near = base * np.expm1(np.minimum(ratios, 1.0))
+    offsets = np.where(ratios <= 1, near, np.exp(math.log(base) + ratios) - base)
+    return np.clip(np.round((offsets - lead) / step), 0, n - 1)
+
+
 def decimal_multiple(k: int, step: float, start: float = 0.0) -> float:
     """Return start + k*step as the decimals that *start* and *step* are written with give it: 3 × 0.1 is 0.3."""
     return float(_DECIMAL.fma(Decimal(k), Decimal(repr(step)), Decimal(repr(start))))

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whet.algorithms.gp.subset import subset
+from whet.algorithms.gp.subset import subset, subset_of_both
 
 
 @given(st.lists(st.sampled_from([0.0, 1.0, 2.5, -3.0, 1e300]), max_size=60), st.integers(1, 40))
@@ -29,3 +29,22 @@ def test_the_others_are_of_all_ranks() -> None:
 
 def test_few_are_all_kept() -> None:
     assert subset(np.array([3.0, 1.0, 2.0]), 3).tolist() == [0, 1, 2]
+
+
+@given(st.lists(st.sampled_from([1.0, -1.0]), max_size=80), st.integers(4, 40))
+def test_of_two_labels_neither_is_lost(labels: list[float], most: int) -> None:
+    values = np.array(labels)
+    chosen = subset_of_both(values, most).tolist()
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == min(len(labels), most)
+    for label in (1.0, -1.0):
+        assert (values[chosen] == label).sum() >= min(most // 4, labels.count(label))
+
+
+def test_labels_are_kept_by_their_share_and_evenly() -> None:
+    values = np.where(np.arange(1000) % 3 == 0, -1.0, 1.0)
+    chosen = subset_of_both(values, 90)
+    assert (values[chosen] < 0).sum() == 30
+    for label in (1.0, -1.0):
+        these = chosen[values[chosen] == label]
+        assert np.diff(these).max() < 1.5 * 1000 / len(these)

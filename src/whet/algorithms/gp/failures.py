@@ -37,10 +37,13 @@ def share_of(labels: Floats) -> float:
 
 
 def prior(features: Features) -> tuple[Floats, Floats]:
-    """Return the (d + 1,) means and standard deviations of the normal prior of theta."""
+    """Return the (d + 1,) means and standard deviations of the normal prior of theta.
+
+    Of what a trial survives few axes decide, and mostly with one border: lengthscales are long, the signal is strong.
+    """
     d = features.d
-    mean = np.append(np.full(d, 0.5 * math.log(max(d, 1))), math.log(10.0))
-    return mean, np.append(np.ones(d), 1.5)
+    mean = np.append(np.full(d, math.log(2.0) + 0.5 * math.log(max(d, 1))), math.log(30.0))
+    return mean, np.append(np.full(d, 0.8), 1.5)
 
 
 def mode(k: Floats, labels: Floats, centre: float) -> tuple[Floats, Floats]:
@@ -54,10 +57,10 @@ def mode(k: Floats, labels: Floats, centre: float) -> tuple[Floats, Floats]:
     for step in range(_MOST_STEPS + 1):
         slope, root = _derivatives(centre + centred, labels)
         b = root[:, :, None] * k * root[:, None, :] + np.eye(len(labels))
-        factor = np.linalg.cholesky(b)
+        factor = np.asarray(np.linalg.cholesky(b), dtype=np.float64)
         if rise < _ENOUGH or step == _MOST_STEPS:
             break
-        aim = root * root * centred + slope
+        aim: Floats = np.square(root) * centred + slope
         aim -= root * _solved(factor, root * _times(k, aim))
         for _ in range(_MOST_HALVINGS):
             centred, following = _seen(aim, k, labels, centre)
@@ -84,8 +87,9 @@ def _derivatives(g: Floats, labels: Floats) -> tuple[Floats, Floats]:
     from scipy.special import erfcx
 
     v = labels * g
-    ratio = math.sqrt(2 / math.pi) / erfcx(-v / math.sqrt(2))  # phi(v) / Phi(v), also where both underflow
-    return labels * ratio, np.sqrt(np.clip(ratio * (ratio + v), 0, 1))
+    ratio: Floats = math.sqrt(2 / math.pi) / erfcx(-v / math.sqrt(2))  # phi(v) / Phi(v), also where both underflow
+    curvature: Floats = np.clip(ratio * (ratio + v), 0, 1)
+    return labels * ratio, np.sqrt(curvature)
 
 
 def _times(k: Floats, v: Floats) -> Floats:
@@ -96,7 +100,8 @@ def _times(k: Floats, v: Floats) -> Floats:
 def _solved(factor: Floats, v: Floats) -> Floats:
     from scipy.linalg.lapack import dpotrs
 
-    return np.stack([dpotrs(one, each, lower=1)[0] for one, each in zip(factor, v, strict=True)])
+    found: Floats = np.stack([dpotrs(one, each, lower=1)[0] for one, each in zip(factor, v, strict=True)])
+    return found
 
 
 class Failures:

@@ -36,6 +36,9 @@ _MOST_POINTS = 128  # that a model is fitted to
 _POINTS_TIMES_SETS = 480  # what a suggestion may cost: with more points fewer hyperparameter sets are averaged
 _N_SETS, _N_LIMIT_SETS = 8, 4  # of the model of the objective, of others
 _FEWEST_SETS = 3
+# A failure says nothing of the objective, so no promise makes up for one that is likely: points that go well with less
+# than so much of the probability of those that did come after all others, the likelier the better.
+_LEAST_P, _UNWISE = 0.5, 1e3
 _MOST_PENDING = 64  # points that are imagined, the last ones
 _N_ROUGH_SETS = 2
 _MOST_EXCESS = 1e9  # typical violations of a constraint: what is worse, infinite say, counts as that
@@ -95,11 +98,13 @@ class Proposer:
 
     def propose(self, data: Data, rng: np.random.Generator) -> tuple[Floats, Belief]:
         """Return a point, (d,), and what is believed of it; two points at least must have a value."""
-        has_value = ~np.isnan(data.y)
+        has_failed = np.isnan(data.y)
+        has_value = ~has_failed
         x, y = data.x[has_value], data.y[has_value]
         output = fitted(y)
         posterior = self._posterior(self._chains, x, y, output)
         limits = self._limits(data)
+        least_log_p = np.log(_LEAST_P) + np.median(limits[0](x)) if has_failed.any() else -np.inf
         meets = (data.excess[has_value] <= 0).all(axis=1)
         # Until something meets the constraints, that is what is looked for.
         best = np.full((1, 1), output(y[meets]).min()) if meets.any() else None
@@ -111,10 +116,15 @@ class Proposer:
             promise = None if best is None else self._promise(sets, best[: len(sets.y)], rng)
 
             def score(points: Floats) -> Floats:
-                total = np.zeros(len(points)) if promise is None else promise(points)
-                for limit in limits:
-                    total += limit(points)
-                return total
+                log_ps = [limit(points) for limit in limits]
+                log_p = sum(log_ps, start=np.zeros(len(points)))
+                if has_failed.any():
+                    log_p += _UNWISE * np.minimum(log_ps[0] - least_log_p, 0)
+                if promise is None:
+                    return log_p
+                if self._acquisition == "ei":  # the only one that is no logarithm of what one may hope for
+                    return promise(points) * np.exp(log_p)
+                return promise(points) + log_p
 
             return score
 
