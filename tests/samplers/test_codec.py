@@ -199,7 +199,7 @@ def test_many_values_are_searched_as_a_continuum_and_are_values_all_the_same(dom
     codec, x, is_allowed = settled(space)
     assert codec.cube.is_continuous.all()
     assert is_allowed.all()
-    near, _ = codec.cube.settled(x + [1e-12, 0.0])
+    near, _ = codec.cube.settled(x + np.array([1e-12, 0.0]))
     np.testing.assert_allclose(near, np.clip(x, 0.0, 1.0), rtol=0, atol=1e-9)
     for row in x:
         config = codec.config(row)

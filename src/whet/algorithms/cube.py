@@ -2,7 +2,7 @@
 
 Notation:
     d    axes, n points
-    x    (n, d) points: of an axis with values apart from each other the place of one of them, NaN where it is not active
+    x    (n, d) points: of an axis with values apart from each other the place of one, NaN where it is not active
     u    (n, d) places anywhere in [0, 1], before they are settled
 """
 

@@ -180,7 +180,9 @@ class _Rule:
 
 def _centres(domain: Domain) -> Floats | None:
     """Return the places of the values of *domain*, ascending, or ``None`` if they are not few."""
-    values = domain.values_within(_TAIL, _MOST_LEVELS)
+    # Categories have no scale to move along, so they are levels however many there are.
+    most = domain.size if isinstance(domain, Categorical) else _MOST_LEVELS
+    values = domain.values_within(_TAIL, most)
     if values is None:
         return None
     places = domain.encode_column(values)
