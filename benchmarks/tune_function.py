@@ -94,10 +94,10 @@ def main() -> None:
     options = parser.parse_args()
     n = options.trials
     short = max(1, n // 10)
-    inline, by_default, few, many, peer = in_turn(
+    inline, quasi_random, few, many, peer = in_turn(
         options.rounds,
         lambda: whet_s(n, "inline"),
-        lambda: whet_s(n, "inline", sampler="auto"),
+        lambda: whet_s(n, "inline", sampler="quasi_random"),
         lambda: whet_s(short, "processes", workers=2),
         lambda: whet_s(n, "processes", workers=2),
         lambda: optuna_s(n),
@@ -105,7 +105,7 @@ def main() -> None:
     rows: dict[str, object] = {
         "trials": n,
         "whet inline in memory, s (target <= 0.3 for 1,000)": inline,
-        "the same with the default sampler, s": by_default,
+        "the same with quasi-random search, s": quasi_random,
         f"Optuna {optuna.__version__} n_jobs=1 in memory, s": peer,
         "ratio inline, Optuna / whet": peer / inline,
         "whet in processes, 2 workers, ms a trial (target <= 5)": 1e3 * many / n,
