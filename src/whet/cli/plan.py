@@ -16,7 +16,7 @@ from whet.space.space import Space
 from whet.space.values import format_value
 
 STRATEGIES = (*SAMPLERS, "none")
-LATER_STRATEGIES = tuple(name for name in ("gp", "tpe", "forest", "cmaes", "nsga2", "bohb") if name not in STRATEGIES)
+LATER_STRATEGIES = ("nsga2", "bohb")
 SCHEDULERS = ("none",)
 LATER_SCHEDULERS = ("median", "sha", "hyperband", "asha", "freeze_thaw", "pbt", "pb2")
 DEFAULT_MAX_TRIALS = 1_000
