@@ -10,6 +10,7 @@ from whet.algorithms.sobol import MOST_DIMENSIONS
 from whet.core.history import History
 from whet.core.trial import State
 from whet.space.domain import Categorical
+from whet.text import counted
 
 Name = Literal["walk", "random", "quasi_random", "gp", "tpe", "cmaes"]
 
@@ -99,24 +100,24 @@ def chosen(facts: Facts) -> Choice:
     if facts.n_objectives != 1:
         return _uninformed(facts)
     if facts.n_points is not None and facts.budget is not None and facts.n_points <= facts.budget:
-        why = f"all configs in random order: {_n(facts.budget, 'trial')} are enough for all of them"
+        why = f"all configs in random order: {counted(facts.budget, 'trial')} are enough for all of them"
         return Choice("walk", why, ["With fewer trials it would be a model that says which ones to try."])
     if facts.n_axes > _MOST_AXES:
-        return Choice("tpe", f"tpe, which is cheap with {_n(facts.n_axes, 'parameter')}", [_known(facts)])
+        return Choice("tpe", f"tpe, which is cheap with {counted(facts.n_axes, 'parameter')}", [_known(facts)])
     if facts.most_categories > _MOST_CATEGORIES:
         why = f"tpe, which copes with a parameter of {facts.most_categories:,} unordered values"
         return Choice("tpe", why, [_known(facts)])
     if facts.n_valued < _gp_until(facts) or _is_short(facts):
-        why = f"gp, a model of the objective that makes the most of each trial ({_n(facts.n_axes, 'parameter')})"
+        why = f"gp, a model of the objective that makes the most of each trial ({counted(facts.n_axes, 'parameter')})"
         return Choice("gp", why, [_known(facts), _after_gp(facts)])
     return _cheap(facts)
 
 
 def _uninformed(facts: Facts) -> Choice:
     """Return a search that covers the space, for studies that do not have one objective to learn from."""
-    n = _n(facts.n_objectives, "objective") if facts.n_objectives else "no objective"
+    n = counted(facts.n_objectives, "objective") if facts.n_objectives else "no objective"
     if facts.n_parameters > MOST_DIMENSIONS:
-        return Choice("random", f"random search, for {_n(facts.n_parameters, 'parameter')} and {n}")
+        return Choice("random", f"random search, for {counted(facts.n_parameters, 'parameter')} and {n}")
     return Choice("quasi_random", f"quasi-random search, which covers the space evenly ({n})")
 
 
@@ -125,7 +126,7 @@ def _cheap(facts: Facts) -> Choice:
     many = f"from {_gp_until(facts):,} values on"
     if not _may_be_cmaes(facts):
         return Choice("tpe", f"tpe {many}, which costs the same for any number of trials", [_known(facts)])
-    why = f"cmaes {many}, which follows the shape of the objective in {_n(facts.n_axes, 'continuous parameter')}"
+    why = f"cmaes {many}, which follows the shape of the objective in {counted(facts.n_axes, 'continuous parameter')}"
     return Choice("cmaes", why, [_known(facts), f"Not if more than {_MOST_FAILED:.0%} of the trials fail."])
 
 
@@ -145,8 +146,8 @@ def _may_be_cmaes(facts: Facts) -> bool:
 # ---- in words
 def _known(facts: Facts) -> str:
     failed = f", {facts.n_failed:,} failed" if facts.n_failed else ""
-    budget = "" if facts.budget is None else f"; the study ends with {_n(facts.budget, 'trial')}"
-    return f"Known so far: {_n(facts.n_valued, 'config')} with a value{failed}{budget}."
+    budget = "" if facts.budget is None else f"; the study ends with {counted(facts.budget, 'trial')}"
+    return f"Known so far: {counted(facts.n_valued, 'config')} with a value{failed}{budget}."
 
 
 def _after_gp(facts: Facts) -> str:
@@ -154,7 +155,3 @@ def _after_gp(facts: Facts) -> str:
         return "It stays to the end: trials are so few that each is worth some thought."
     then = "cmaes" if _may_be_cmaes(facts) else "tpe"
     return f"From {_gp_until(facts):,} configs with a value on it is {then}."
-
-
-def _n(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
