@@ -12,8 +12,9 @@ from whet.core.history import History
 from whet.core.protocols import RngOf, Suggestion
 from whet.core.trial import State
 from whet.errors import SearchExhausted
-from whet.samplers.known import Known
-from whet.samplers.modelled import CodecOf, Proposal, suggest_in_turn
+from whet.points.known import Known
+from whet.points.startup import Proposal
+from whet.samplers.modelled import CodecOf, suggest_in_turn
 
 N_RANDOM = 8  # trials before it heeds anything
 

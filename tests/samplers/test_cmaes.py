@@ -17,9 +17,9 @@ from whet.core.protocols import Sampler, Suggestion
 from whet.core.randomness import config_rng
 from whet.core.trial import State as TrialState
 from whet.errors import UsageError
+from whet.points.codec import Codec
+from whet.points.known import known_of
 from whet.samplers.cmaes import CMAES, ranked
-from whet.samplers.codec import Codec
-from whet.samplers.known import known_of
 from whet.samplers.names import sampler_named
 from whet.space.domain import Categorical, Float, Int, Ordinal
 from whet.space.space import Space

@@ -10,10 +10,11 @@ import pytest
 from whet.core.history import History
 from whet.core.protocols import RngOf, Sampler, Suggestion
 from whet.errors import SearchExhausted, SpaceError
+from whet.points.known import Known
+from whet.points.startup import Proposal
 from whet.samplers.cmaes import CMAES
 from whet.samplers.gp import GP
-from whet.samplers.known import Known
-from whet.samplers.modelled import CodecOf, Proposal, suggest_in_turn
+from whet.samplers.modelled import CodecOf, suggest_in_turn
 from whet.samplers.tpe import TPE
 from whet.space.distributions import ScipyRv
 from whet.space.domain import Categorical, Distribution, Float, Int, Normal

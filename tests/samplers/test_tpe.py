@@ -11,8 +11,8 @@ from whet.core.problem import Constraint
 from whet.core.protocols import Sampler, Suggestion
 from whet.core.trial import State
 from whet.errors import UsageError
-from whet.samplers.codec import Codec
-from whet.samplers.known import Known, Taken, known_of
+from whet.points.codec import Codec
+from whet.points.known import Known, Taken, known_of
 from whet.samplers.tpe import TPE, ranking
 from whet.space.domain import Categorical, Float, Int
 from whet.space.space import Space

@@ -12,13 +12,14 @@ from whet.core.given import Given
 from whet.core.history import History
 from whet.core.protocols import RngOf, Sampler, Suggestion
 from whet.errors import SearchExhausted
+from whet.points.codec import Codec
+from whet.points.known import Known
+from whet.points.startup import Proposal
 from whet.samplers.choosing import Name, chosen, facts_of
 from whet.samplers.cmaes import CMAES
-from whet.samplers.codec import Codec
 from whet.samplers.finite import FiniteWalk
 from whet.samplers.gp import GP
-from whet.samplers.known import Known
-from whet.samplers.modelled import CodecOf, Proposal, suggest_in_turn
+from whet.samplers.modelled import CodecOf, suggest_in_turn
 from whet.samplers.quasi_random import QuasiRandom
 from whet.samplers.random import Random
 from whet.samplers.standing import learned_text

@@ -28,8 +28,9 @@ from whet.algorithms.preselection import predicted
 from whet.core.history import History
 from whet.core.protocols import RngOf, Suggestion
 from whet.errors import UsageError
-from whet.samplers.known import Known, violation_ranks
-from whet.samplers.modelled import CodecOf, Proposal, suggest_in_turn
+from whet.points.known import Known, violation_ranks
+from whet.points.startup import Proposal
+from whet.samplers.modelled import CodecOf, suggest_in_turn
 from whet.samplers.standing import learned_text
 
 _N_CANDIDATES = 20  # new points among which a model of the points nearby chooses

@@ -12,11 +12,11 @@ from whet.algorithms.gp.propose import NAMES, Belief, Data, Proposer
 from whet.core.history import History
 from whet.core.protocols import RngOf, Suggestion
 from whet.errors import UsageError
-from whet.samplers.codec import Codec
-from whet.samplers.known import Known
-from whet.samplers.modelled import CodecOf, Proposal, suggest_in_turn
+from whet.points.codec import Codec
+from whet.points.known import Known
+from whet.points.startup import Proposal, startup_point
+from whet.samplers.modelled import CodecOf, suggest_in_turn
 from whet.samplers.standing import stands_text
-from whet.samplers.startup import startup_point
 
 
 class GP:

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, compress, islice
 from typing import Any
 
 import numpy as np
 
-from whet.algorithms.cube import Floats
 from whet.core.history import History
 from whet.core.protocols import RngOf, Suggestion
 from whet.errors import SearchExhausted
-from whet.samplers.codec import Codec
+from whet.points.codec import Codec
+from whet.points.known import Known, known_of
+from whet.points.startup import Proposal
 from whet.samplers.finite import next_config
-from whet.samplers.known import Known, known_of
 from whet.space.grid import Grid, permuted
 from whet.space.space import Space
 
 _MOST_DRAWS = 1000  # of random configs, for one that nobody has been given; an endless space has one at once
 _N_DRAWS_OF_FINITE = 100  # before a finite space is walked through, which finds whatever is left
 _BLOCK = 256  # configs that are looked at together
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A point that an algorithm would try, (d,), settled, and what it believes of it."""
-
-    x: Floats
-    why: Mapping[str, Any]
 
 
 Propose = Callable[[Known, np.random.Generator], Proposal]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from whet.core.history import History
 from whet.core.trial import State
-from whet.samplers.startup import FEWEST_VALUES
+from whet.points.startup import FEWEST_VALUES
 from whet.text import counted
 
 

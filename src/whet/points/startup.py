@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 from whet.algorithms.cube import Floats
 from whet.algorithms.sobol import MOST_DIMENSIONS, sobol
-from whet.samplers.codec import Codec
-from whet.samplers.known import Known
-from whet.samplers.modelled import Proposal
+from whet.points.codec import Codec
+from whet.points.known import Known
 
 _BLOCK = 64  # points that are made at a time, and at least how many are looked at for one that may be tried
 FEWEST_VALUES = 2  # that a model can begin with
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A point that an algorithm would try, (d,), settled, and what it believes of it."""
+
+    x: Floats
+    why: Mapping[str, Any]
 
 
 def startup_point(known: Known, codec: Codec, seed: int, n_start: int) -> Proposal | None:

@@ -14,8 +14,8 @@ from whet.core.problem import BARE, Constraint, Objective, Problem
 from whet.core.protocols import Suggestion
 from whet.core.trial import State
 from whet.errors import UsageError
-from whet.samplers.codec import Codec
-from whet.samplers.known import Known, known_of, violation_ranks
+from whet.points.codec import Codec
+from whet.points.known import Known, known_of, violation_ranks
 from whet.space.domain import Categorical, Constant, Float, Int
 from whet.space.space import Space
 from whet.testing.sampler_histories import Outcome, asked, ended, history_of, problem_of, reloaded, told

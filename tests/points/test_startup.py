@@ -7,10 +7,9 @@ import pytest
 
 from whet.core.protocols import Suggestion
 from whet.core.trial import State
-from whet.samplers.codec import Codec
-from whet.samplers.known import known_of
-from whet.samplers.modelled import Proposal
-from whet.samplers.startup import startup_point
+from whet.points.codec import Codec
+from whet.points.known import known_of
+from whet.points.startup import Proposal, startup_point
 from whet.space.domain import Float, Int
 from whet.space.space import Space
 from whet.testing.sampler_histories import Outcome, history_of, told

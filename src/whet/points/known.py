@@ -17,7 +17,7 @@ from whet.algorithms.cube import Bools, Floats, keys
 from whet.core.history import History
 from whet.core.problem import Problem
 from whet.errors import UsageError
-from whet.samplers.codec import Codec
+from whet.points.codec import Codec
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from whet.algorithms.cube import keys
 from whet.errors import SpaceError
-from whet.samplers.codec import Codec
+from whet.points.codec import Codec
 from whet.space.distributions import ScipyRv
 from whet.space.domain import (
     Categorical,
