@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from searching.jobs import rows_of, seeds_by_method
 from searching.methods import WHET, listed, version_of
 from searching.record import GIVEN, HERE, Record, given_rows
 from searching.running import Row, run
@@ -52,46 +49,16 @@ class Job:
     def key(self) -> tuple[object, ...]:
         return (self.method, version_of(self.method), self.task, self.seed, self.n_trials, self.workers)
 
-
-def done(job: Job) -> Row:
-    task = suite_named(job.suite, job.data).load(job.task)
-    return run(job.method, task, job.seed, job.n_trials, job.workers)
-
-
-def rows_of(jobs: list[Job], record: Record, n_processes: int, keep: bool) -> list[Row]:
-    """Return the row of every job: from the record, or run now; whet's are run now unless *keep*."""
-    known: dict[tuple[object, ...], Row] = {}
-    for method in dict.fromkeys(job.method for job in jobs):
-        if keep or not method.startswith(WHET):
-            known |= record.rows(method, version_of(method))
-    missing = [job for job in jobs if job.key not in known]
-    for n, row in enumerate(_run(missing, n_processes), 1):
-        record.add(row)
-        known[row.key] = row
-        if sys.stderr.isatty():
-            end = "\n" if n == len(missing) else ""
-            print(f"\r{n} of {len(missing)} searches run: {row.method} {row.task}\033[K", end=end, file=sys.stderr)
-    return [known[job.key] for job in jobs]
-
-
-def _run(jobs: list[Job], n_processes: int) -> Iterator[Row]:
-    if n_processes == 1:
-        yield from map(done, jobs)
-        return
-    with ProcessPoolExecutor(n_processes, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(done, jobs)
+    def run(self) -> Row:
+        task = suite_named(self.suite, self.data).load(self.task)
+        return run(self.method, task, self.seed, self.n_trials, self.workers)
 
 
 def methods_of(options: argparse.Namespace) -> dict[str, int]:
     """Return the methods asked for and how many seeds each has; ``NAME@3`` asks for three."""
     texts = [WHET + name for name in listed(options.strategies)]
     texts += listed(PEERS[options.suite] if options.peers is None else options.peers)
-    found = {}
-    for text in texts:
-        name, _, n_seeds = text.partition("@")
-        if n_seeds and not (n_seeds.isdigit() and int(n_seeds)):
-            raise SystemExit(f"expected NAME or NAME@SEEDS with a whole number of at least 1, got {text!r}")
-        found[name] = int(n_seeds or options.seeds)
+    found = seeds_by_method(texts, options.seeds)
     if not found:
         raise SystemExit("nothing to compare: give --strategies or --peers")
     return found

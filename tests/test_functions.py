@@ -175,7 +175,7 @@ def test_an_inline_executor_with_slots_runs_each_trial_once() -> None:
 class _Waits:
     """A scheduler whose trials wait for its word."""
 
-    def assign(self, history: History, n: int) -> list[New]:
+    def assign(self, history: History, n: int, n_new: int) -> list[New]:
         return [New() for _ in range(n)]
 
     def decide(self, history: History, number: int) -> Decision:

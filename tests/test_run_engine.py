@@ -40,6 +40,7 @@ class Noted:
         self.started_numbers.append(trial.number)
 
     def requeued(self, trial: Trial, history: History) -> None: ...
+    def paused(self, trial: Trial, history: History) -> None: ...
 
     def ended(self, trial: Trial, history: History) -> None:
         self.ended_numbers.append(trial.number)

@@ -336,7 +336,7 @@ def test_a_timeout_a_target_and_failures_end_the_run() -> None:
 class StopsOdd:
     """A scheduler that stops every second trial at its first report."""
 
-    def assign(self, history: Any, n: int) -> list[Any]:
+    def assign(self, history: Any, n: int, n_new: int) -> list[Any]:
         from whet.core.protocols import New
 
         return [New()] * n

@@ -70,12 +70,7 @@ class _Optuna:
 
     def ask(self) -> tuple[Any, Config]:
         trial = self._study.ask()
-        config: Config = {}
-        for parameter in self._parameters:
-            if parameter.is_active(config):
-                value = _suggested(trial, parameter)
-                config[parameter.name] = parameter.values[value] if parameter.kind == "ordinal" else value
-        return trial, config
+        return trial, suggested_by_optuna(trial, self._parameters)
 
     def tell(self, handle: Any, loss: float) -> None:
         self._study.tell(handle, loss)
@@ -89,6 +84,16 @@ class _Optuna:
             params = {name: ranked[name].index(value) if name in ranked else value for name, value in config.items()}
             known = {name: domains[name] for name in config}
             self._study.add_trial(optuna.create_trial(params=params, distributions=known, value=loss))
+
+
+def suggested_by_optuna(trial: Any, parameters: Sequence[Parameter]) -> Config:
+    """Return the config that *trial* of Optuna suggests."""
+    config: Config = {}
+    for parameter in parameters:
+        if parameter.is_active(config):
+            value = _suggested(trial, parameter)
+            config[parameter.name] = parameter.values[value] if parameter.kind == "ordinal" else value
+    return config
 
 
 def _suggested(trial: Any, parameter: Parameter) -> Any:

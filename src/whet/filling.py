@@ -9,12 +9,13 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
-from whet.core.asking import ask_drafts, start_draft, waiting_numbers
+from whet.core.asking import ask_drafts, assigned_drafts, start_draft, waiting_numbers
 from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.lookahead import askable
-from whet.core.protocols import New, Resume, Sampler, Scheduler
-from whet.errors import SearchExhausted
+from whet.core.protocols import Assignment, New, Sampler, Scheduler
+from whet.core.trial import State, Trial
+from whet.errors import SearchExhausted, UsageError
 from whet.stopping import limits_of
 
 _PATIENCE_S = 0.05  # a suggestion that is there by then goes into the same transaction
@@ -54,8 +55,15 @@ class Filling:
         self._numbers = sorted({*self._numbers, *numbers})
 
     def may_ask(self, history: History) -> bool:
-        """Tell whether there may be something new to ask."""
-        return not self.is_exhausted and (bool(self._usable(history)) or self._n_more(history) > 0)
+        """Tell whether there may be something to ask: a new trial, or a paused one that is to go on."""
+        if self._n_new(history):
+            return True
+        is_paused = any(trial.state is State.PAUSED for trial in history.unfinished.values())
+        return is_paused and bool(self._assigned(history, self._slots, 0))
+
+    def _n_new(self, history: History) -> int:
+        """Return how many new trials may still be asked, those whose numbers are reserved here included."""
+        return 0 if self.is_exhausted else len(self._usable(history)) + self._n_more(history)
 
     def below(self, history: History) -> int | None:
         """Return the first number that the limit does not allow, if there is a limit."""
@@ -92,7 +100,7 @@ class Filling:
         drafts: list[Draft] = []
         if len(numbers) < n_free:
             drafts = self._ask(known, n_free - len(numbers))
-            asked = [draft.trial for draft in drafts if draft.kind is Kind.ASKED and draft.trial is not None]
+            asked = [d.trial for d in drafts if d.kind in (Kind.ASKED, Kind.RESUMED) and d.trial is not None]
             numbers += asked[: n_free - len(numbers)]
         return drafts + [start_draft(number, now=time.time) for number in numbers]
 
@@ -100,20 +108,10 @@ class Filling:
         """Return drafts for up to *n* new or resumed trials, as far as they are decided in time."""
         drafts: list[Draft] = []
         if self._suggesting is None:
-            numbers = askable(known, self._usable(known)[:n])
-            if not numbers:
-                return []
-            try:
-                assigned = self._scheduler.assign(known, len(numbers))
-            except SearchExhausted:
-                self.is_exhausted = True
-                return []
-            drafts = [
-                Draft(Kind.RESUMED, a.number, {"budget": a.budget}, time=time.time())
-                for a in assigned
-                if isinstance(a, Resume)
-            ]
-            new = [a for a in assigned if isinstance(a, New)]
+            numbers = [] if self.is_exhausted else askable(known, self._usable(known)[:n])
+            assigned = self._assigned(known, n, self._n_new(known))
+            drafts = assigned_drafts(assigned, now=time.time)
+            new = [a for a in assigned if isinstance(a, New)][: len(numbers)]
             if not new:
                 return drafts
             self.known = known
@@ -125,6 +123,25 @@ class Filling:
             return drafts
         suggesting, self._suggesting = self._suggesting, None
         return drafts + self._asked(suggesting.result())
+
+    def _assigned(self, known: History, n: int, n_new: int) -> list[Assignment]:
+        """Return what the scheduler has to do for *n* free slots.
+
+        Raises:
+            UsageError: it waits for trials, and none is running: it would wait for ever.
+        """
+        try:
+            assigned = self._scheduler.assign(known, n, n_new)
+        except SearchExhausted:
+            self.is_exhausted |= n_new > 0
+            return []
+        others = (trial for number, trial in known.unfinished.items() if number not in self._numbers)
+        if not assigned and n_new and all(trial.state is State.PAUSED or _is_free(trial) for trial in others):
+            raise UsageError(
+                f"the scheduler {type(self._scheduler).__name__} waits for trials, and none is running or waiting to "
+                "be; where it has nothing more to do, `assign` raises SearchExhausted"
+            )
+        return assigned
 
     def _asked(self, drafts: list[Draft]) -> list[Draft]:
         """Return *drafts*, which ask for trials or give their numbers back, and note what that means."""
@@ -141,7 +158,11 @@ class Filling:
 
 def _released(history: History) -> list[int]:
     """Return the numbers that were given back."""
-    return [trial.number for trial in history.unfinished.values() if trial.is_reserved and trial.owner is None]
+    return [trial.number for trial in history.unfinished.values() if _is_free(trial)]
+
+
+def _is_free(trial: Trial) -> bool:
+    return trial.is_reserved and trial.owner is None
 
 
 def _in_background(work: Callable[[], _T]) -> Future[_T]:

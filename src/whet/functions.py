@@ -19,6 +19,7 @@ from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.ledger import Ledger
 from whet.core.lookahead import check_workers, lookahead_of
+from whet.core.observer import Observer
 from whet.core.owner import is_gone, this_process
 from whet.core.protocols import Executor
 from whet.core.trial import Trial
@@ -27,7 +28,7 @@ from whet.errors import StoreError, UsageError
 from whet.executors.calling import bind
 from whet.executors.turns import take_turn
 from whet.explaining import Choice
-from whet.run import Observer, Outcome, Runnable, run
+from whet.run import Outcome, Runnable, run
 from whet.space.space import Space
 from whet.stopping import Limits, limits_of
 from whet.storage.places import database_file, study_dir
@@ -138,6 +139,10 @@ class Teller:
     def requeued(self, trial: Trial, history: History) -> None:
         """See `Observer`."""
         self.inner.requeued(trial, history)
+
+    def paused(self, trial: Trial, history: History) -> None:
+        """See `Observer`."""
+        self.inner.paused(trial, history)
 
     def ended(self, trial: Trial, history: History) -> None:
         """Pass on the end of a trial, and call back."""

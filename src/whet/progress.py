@@ -136,6 +136,9 @@ class Progress:
         if trial.cause is not None:
             self._show_failure(trial, " and will run again")
 
+    def paused(self, trial: Trial, history: History) -> None:
+        """Do nothing: it has not ended."""
+
     def ended(self, trial: Trial, history: History) -> None:
         """Count a trial, and show the first failure."""
         self._n_ended += 1

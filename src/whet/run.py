@@ -20,10 +20,10 @@ from whet.core.asking import answer_draft, cancel_drafts, release_drafts, requeu
 from whet.core.events import Draft, Event, Kind
 from whet.core.history import History
 from whet.core.ledger import Ledger
+from whet.core.observer import Observer
 from whet.core.owner import is_gone
 from whet.core.protocols import Decision, Ended, Executor, Happening, Launch, Reported, Sampler, Scheduler
 from whet.core.randomness import replicate_seed
-from whet.core.trial import Trial
 from whet.errors import ExecutorError, StateError, StoreBusy, StoreFull, UsageError, WhetError
 from whet.filling import Filling
 from whet.interrupts import Interrupts
@@ -61,25 +61,6 @@ class Runnable(Protocol):
     ledger: Ledger
     sampler: Sampler
     scheduler: Scheduler
-
-
-class Observer(Protocol):
-    """Is told what happens, and shows it."""
-
-    def started(self, trial: Trial, history: History) -> None:
-        """An attempt of *trial* begins."""
-
-    def requeued(self, trial: Trial, history: History) -> None:
-        """An attempt of *trial* has ended and the trial will run again; its ``message`` says why."""
-
-    def ended(self, trial: Trial, history: History) -> None:
-        """*trial* is in a final state."""
-
-    def tick(self, history: History) -> None:
-        """Up to a tenth of a second has passed."""
-
-    def notice(self, text: str) -> None:
-        """Something that a person should know."""
 
 
 def run(
@@ -214,8 +195,8 @@ class _Loop:
             self._observer.notice(f"trial {live.number} goes on elsewhere or was ended; its attempt here ends")
         drafts, known, decisions = self._attempts.reports([h for h in happenings if isinstance(h, Reported)])
         self._decisions.update(decisions)
-        endings = self._attempts.endings([h for h in happenings if isinstance(h, Ended)])
-        return drafts + endings, self._ledger.preview(endings, known)
+        endings, known = self._attempts.endings([h for h in happenings if isinstance(h, Ended)], known)
+        return drafts + endings, known
 
     def _fill(self, known: History) -> list[Draft]:
         try:
@@ -364,6 +345,8 @@ class _Loop:
             trial = history.unfinished.get(event.trial) if event.trial is not None else None
             if trial is not None and event.kind is Kind.REQUEUED:
                 self._observer.requeued(trial, history)
+            elif trial is not None and event.kind is Kind.PAUSED:
+                self._observer.paused(trial, history)
             elif event.kind is Kind.COMMAND and event.payload.get("command") == "stop":
                 self._end_by_command()  # even if another run of the study has answered it meanwhile
             elif event.kind is Kind.AMENDED:

@@ -9,22 +9,22 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, overload
 
-from whet.core.annotating import annotate, trial_number
-from whet.core.events import Draft, Kind
+from whet.core.annotating import annotate
 from whet.core.giving import Added, add, enqueue
 from whet.core.handing import hand_out
 from whet.core.ledger import Ledger
 from whet.core.problem import Constraint, Fidelity, Objective, problem_of
 from whet.core.protocols import Decision, Executor, Sampler, Scheduler, Store, StudyRecord
 from whet.core.randomness import checked_seed, fresh_seed
-from whet.core.trial import Cause, Trial
-from whet.core.values import Told, metrics_of, number_of, verdict_on
-from whet.errors import StaleAttempt, StateError, StudyBusy, UsageError
+from whet.core.telling import fail, report, tell
+from whet.core.trial import Trial
+from whet.core.values import Told, verdict_on
+from whet.errors import StudyBusy, UsageError
 from whet.explaining import explanation_of
 from whet.functions import Folder, Job, as_callbacks, resend, run_shown, stop_runs
 from whet.run import Outcome
 from whet.samplers.names import check_sampler, sampler_from, sampler_of, sampler_settings
-from whet.schedulers.fifo import scheduler_from
+from whet.schedulers.names import check_scheduler, scheduler_from, scheduler_of, scheduler_settings
 from whet.space.space import Space
 from whet.stopping import Limits
 from whet.storage.open import DEFAULT_STORE, open_store
@@ -38,7 +38,7 @@ class Study:
         objective: ``"minimize"`` or ``"maximize"`` a bare number, or metric names with their directions.
         constraints: bounds on metrics, such as ``"latency_ms <= 20"``.
         sampler: which config next; a name or a `Sampler`.
-        scheduler: how much budget for whom; by default every trial runs to its end.
+        scheduler: how much budget for whom, a name or a `Scheduler`; by default every trial runs to its end.
         fidelity: the axis along which a trial can be cut short, as ``{"epochs": (1, 81)}``.
         seed: makes the sequence of configs reproducible; drawn if not given.
         repeats: how many trials share a config.
@@ -60,7 +60,7 @@ class Study:
         *,
         constraints: Sequence[str | Constraint] = (),
         sampler: str | Sampler = "auto",
-        scheduler: Scheduler | None = None,
+        scheduler: str | Scheduler | None = None,
         fidelity: Fidelity | Mapping[str, tuple[float, float]] | None = None,
         seed: int | None = None,
         repeats: int = 1,
@@ -74,22 +74,25 @@ class Study:
                 raise UsageError(f"{what} must be at least 1, a whole number, got {n!r}")
         problem, chosen = problem_of(space, objective, constraints, fidelity), sampler_from(sampler)
         check_sampler(chosen, problem)
+        spender = scheduler_from(scheduler)
+        check_scheduler(spender, problem, lookahead)
         kept = {
             "problem": problem.to_json(),
             "seed": fresh_seed() if seed is None else checked_seed(seed),
             "repeats": repeats,
             **sampler_settings(chosen),
+            **scheduler_settings(spender),
             "lookahead": lookahead,
             **(settings or {}),
         }
         opened = open_store(store)
-        self._attach(opened, opened.create(name, kept), chosen, scheduler)
+        self._attach(opened, opened.create(name, kept), chosen, spender)
 
-    def _attach(self, store: Store, record: StudyRecord, sampler: Sampler, scheduler: Scheduler | None) -> None:
+    def _attach(self, store: Store, record: StudyRecord, sampler: Sampler, scheduler: Scheduler) -> None:
         self.ledger = Ledger(store, record)
         self.name = record.name
         self.sampler = sampler
-        self.scheduler = scheduler_from(scheduler)
+        self.scheduler = scheduler
         self.outcome: Outcome | None = None
         self._lock = RLock()
         self._is_running = False
@@ -122,20 +125,13 @@ class Study:
             StaleAttempt: the attempt is no longer the trial's current one; the trial went on without it.
             StateError: the trial is not running.
         """
-        metrics = metrics_of(values)
         with self._lock:
-            running = self._running(trial)
-            row = [number_of("the step", step), *(metrics.get(name) for name in self.ledger.history.problem.metrics)]
-            self._say(Draft(Kind.REPORTED, running.number, {"rows": [row]}, running.token))
-            decision = self.scheduler.decide(self.ledger.history, running.number)
-            if decision is not Decision.CONTINUE:
-                kind = Kind.STOPPED if decision is Decision.STOP else Kind.PAUSED
-                self._say(Draft(kind, running.number, {"values": metrics}, running.token))
-        return decision
+            return report(self.ledger, self.scheduler, trial, values, step)
 
     def tell(self, trial: Trial | int, values: Told) -> Trial:
         """Note the final *values* of *trial*, a number or a dict of metrics, and return the trial as it ended.
 
+        One whose budget is not the highest may be paused then; `ask` hands it out again with more if it is to go on.
         An objective that is missing or no finite number makes the trial failed; see `Rules.infinite`.
 
         Raises:
@@ -143,13 +139,7 @@ class Study:
             StateError: the trial is not running.
         """
         with self._lock:
-            verdict = verdict_on(values, self.ledger.history)
-            running = self._running(trial)
-            payload: dict[str, Any] = {"values": verdict.values}
-            if verdict.cause is None:
-                return self._say(Draft(Kind.COMPLETED, running.number, payload, running.token))
-            payload |= {"cause": verdict.cause.value, "message": verdict.message}
-            return self._say(Draft(Kind.FAILED, running.number, payload, running.token))
+            return tell(self.ledger, self.scheduler, trial, values)
 
     def fail(self, trial: Trial | int, *, cause: str = "error", message: str = "") -> Trial:
         """Note that *trial* has failed, and return it as it ended.
@@ -159,12 +149,8 @@ class Study:
             StaleAttempt: the attempt is no longer the trial's current one; the trial went on without it.
             StateError: the trial is not running.
         """
-        if cause not in set(Cause):
-            raise UsageError(f"unknown cause {cause!r} (known: {', '.join(Cause)})")
         with self._lock:
-            running = self._running(trial)
-            payload = {"cause": cause, "message": message}
-            return self._say(Draft(Kind.FAILED, running.number, payload, running.token))
+            return fail(self.ledger, trial, cause, message)
 
     def enqueue(self, config: Mapping[str, Any]) -> Trial:
         """Let *config* be run before anything new is asked, and return its trial (with repeats the first of them).
@@ -208,28 +194,6 @@ class Study:
             StateError: there is no such trial.
         """
         annotate(self.ledger, trial, attributes, note, now=time.time)
-
-    def _running(self, trial: Trial | int) -> Trial:
-        """Return the trial as it is known now; a `Trial` given speaks for its own attempt."""
-        if isinstance(trial, Trial) and trial.token is not None:
-            return trial
-        self.ledger.catch_up()
-        number = trial_number(trial)
-        known = None if isinstance(trial, Trial) else self.ledger.history.unfinished.get(number)
-        if known is None or known.token is None:
-            state = "is not running" if 0 <= number < self.ledger.history.n_numbers else "does not exist"
-            raise StateError(f"trial {number} of study {self.name!r} {state}; only a trial that ask() gave can report")
-        return known
-
-    def _say(self, draft: Draft) -> Trial:
-        """Write *draft*, which an attempt says, and return its trial."""
-        refused = self.ledger.commit([draft]).refused
-        if refused:
-            raise StaleAttempt(
-                f"trial {draft.trial} of study {self.name!r}: this attempt is no longer the current one, "
-                f"so its {draft.kind.value!r} was refused: it was told already, or another process took it over"
-            )
-        return self.ledger.trial(draft.trial or 0)
 
     # ---- run a function
     def run(
@@ -376,7 +340,7 @@ def load(
     store: Store | str | Path | None = None,
     *,
     sampler: str | Sampler | None = None,
-    scheduler: Scheduler | None = None,
+    scheduler: str | Scheduler | None = None,
 ) -> Study:
     """Return the existing study *name*.
 
@@ -384,7 +348,7 @@ def load(
         name: as it was given when the study was made.
         store: where it is kept: a path, a URL or a `Store`; by default ``./.whet/whet.db``.
         sampler: which config next; by default the one that the study was made with, if whet knows it by its name.
-        scheduler: how much budget for whom; by default every trial runs to its end.
+        scheduler: how much budget for whom; by default the one that the study was made with, likewise.
 
     Raises:
         StudyNotFound: the store has no such study; the message lists the closest names.
@@ -394,6 +358,9 @@ def load(
     record = opened.studies(name)[0]
     study = Study.__new__(Study)
     chosen = sampler_of(record.settings) if sampler is None else sampler_from(sampler)
-    study._attach(opened, record, chosen, scheduler)
-    check_sampler(chosen, study.ledger.history.problem)
+    spender = scheduler_of(record.settings) if scheduler is None else scheduler_from(scheduler)
+    study._attach(opened, record, chosen, spender)
+    problem = study.ledger.history.problem
+    check_sampler(chosen, problem)
+    check_scheduler(spender, problem, record.settings.get("lookahead"))
     return study

@@ -12,11 +12,13 @@ from whet.core.events import Draft, Kind
 from whet.core.lookahead import DEFAULT_LOOKAHEAD
 from whet.core.problem import Constraint, Fidelity, Objective, Problem, problem_of
 from whet.core.protocols import Executor, Sampler, Scheduler, Store
+from whet.core.registry import called
 from whet.core.trial import Trial
 from whet.errors import StudyExists, UsageError
 from whet.executors.calling import bind
 from whet.functions import check_bounds
-from whet.samplers.names import sampler_from, sampler_settings, settings_text
+from whet.samplers.names import sampler_from, sampler_settings
+from whet.schedulers.names import scheduler_from, scheduler_settings
 from whet.space.plain import shortened, value_key
 from whet.space.space import Space
 from whet.stopping import Limits
@@ -32,7 +34,7 @@ def tune(  # noqa: PLR0913 - what users may say of a search
     n_trials: int | None = None,
     timeout: float | None = None,
     sampler: str | Sampler = "auto",
-    scheduler: Scheduler | None = None,
+    scheduler: str | Scheduler | None = None,
     fidelity: Fidelity | Mapping[str, tuple[float, float]] | None = None,
     workers: int = 1,
     seed: int | None = None,
@@ -63,7 +65,7 @@ def tune(  # noqa: PLR0913 - what users may say of a search
         n_trials: how many configs to try in total.
         timeout: seconds that this call may take.
         sampler: which config next; a name or a `Sampler`.
-        scheduler: how much budget for whom; by default every trial runs to its end.
+        scheduler: how much budget for whom, a name or a `Scheduler`; by default every trial runs to its end.
         fidelity: the axis along which a trial can be cut short, as ``{"epochs": (1, 81)}``.
         workers: how many trials run at a time.
         seed: makes the sequence of configs reproducible; drawn if not given.
@@ -122,7 +124,7 @@ def _study(
     store: Store,
     problem: Problem,
     sampler: str | Sampler,
-    scheduler: Scheduler | None,
+    scheduler: str | Scheduler | None,
     asked: Mapping[str, Any],
 ) -> tuple[Study, str]:
     """Return the study *name* of *store*, made if it is not there; and what changes of one that is, in words.
@@ -145,16 +147,28 @@ def _study(
     except StudyExists:
         # To go on with the sampler that it has, unless another one than the default is given.
         other = None if sampler == "auto" else sampler_from(sampler)
-        study = load(name, store, sampler=other, scheduler=scheduler)
+        spender = None if scheduler is None else scheduler_from(scheduler)
+        study = load(name, store, sampler=other, scheduler=spender)
         _check_same(study, problem, {key: value for key, value in asked.items() if value is not None})
-        if other is not None:
-            was, now = study.ledger.history.settings, sampler_settings(other)
-            if (was["sampler"], was.get("sampler_options", {})) != (now["sampler"], now["sampler_options"]):
-                news = f"{name}: the sampler was {settings_text(was)}, from now on it is {settings_text(now)}"
-                study.ledger.commit([Draft(Kind.AMENDED, None, {"settings": now})])
-                return study, news
-        return study, ""
+        changes = {} if other is None else sampler_settings(other)
+        changes |= {} if spender is None else scheduler_settings(spender)
+        return study, _amend(study, changes)
     return made, ""
+
+
+def _amend(study: Study, changes: Mapping[str, Any]) -> str:
+    """Change who chooses configs and spends budgets in *study*; return what is another now, in words."""
+    was = {"scheduler": "none", **study.ledger.history.settings}
+    news = []
+    for what in ("sampler", "scheduler"):
+        options = f"{what}_options"
+        if what in changes and (was[what], was.get(options, {})) != (changes[what], changes[options]):
+            before, now = (called(settings[what], settings.get(options, {})) for settings in (was, changes))
+            news.append(f"the {what} was {before}, from now on it is {now}")
+    if not news:
+        return ""
+    study.ledger.commit([Draft(Kind.AMENDED, None, {"settings": dict(changes)})])
+    return f"{study.name}: {'; '.join(news)}"
 
 
 def _as_list(first: object) -> list[Any]:

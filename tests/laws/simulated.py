@@ -82,6 +82,9 @@ class Watcher:
     def requeued(self, trial: Trial, history: History) -> None:
         pass
 
+    def paused(self, trial: Trial, history: History) -> None:
+        pass
+
     def ended(self, trial: Trial, history: History) -> None:
         self._ended(trial)
 

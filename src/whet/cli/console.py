@@ -78,6 +78,11 @@ class Console:
             failure = cause_text(trial.cause, trial.exit_code)
             self._say(f"{trial_name(self._study, trial.number)}  failed: {failure}; it will run again")
 
+    def paused(self, trial: Trial, history: History) -> None:
+        """Show how far a trial came that may go on later."""
+        if self._style in ("table", "lines"):
+            self._say(trial_line(trial, self._study, history.problem))
+
     def ended(self, trial: Trial, history: History) -> None:
         """Show a trial that has ended."""
         self._progress.note(trial)

@@ -12,7 +12,7 @@ from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.lookahead import known_for
 from whet.core.owner import this_process
-from whet.core.protocols import New, Sampler, Suggestion
+from whet.core.protocols import Assignment, New, Resume, Sampler, Stop, Suggestion
 from whet.core.randomness import config_rng
 from whet.core.trial import State
 from whet.errors import SearchExhausted
@@ -77,7 +77,7 @@ def ask_drafts(
     known: dict[int, Suggestion] = {}
     for number, new in zip(numbers, assigned, strict=False):
         group = number // history.repeats
-        found = _suggestion_of(history, group) or (None if new.config is None else Suggestion(new.config))
+        found = _suggestion_of(history, group) or (None if new.config is None else Suggestion(new.config, new.why))
         if found is not None:
             known[group] = found
     missing = sorted({number // history.repeats for number in numbers} - set(known))
@@ -89,12 +89,23 @@ def ask_drafts(
             known |= dict(zip(missing, suggestions, strict=False))
     time = now()
     return [
-        _ask_draft(number, history.repeats, known, new.budget, time)
-        for number, new in zip(numbers, assigned, strict=False)
+        _ask_draft(number, history.repeats, known, new, time) for number, new in zip(numbers, assigned, strict=False)
     ]
 
 
-def _ask_draft(number: int, repeats: int, known: Mapping[int, Suggestion], budget: float | None, time: float) -> Draft:
+def assigned_drafts(assigned: Sequence[Assignment], *, now: Callable[[], float]) -> list[Draft]:
+    """Return the drafts for what a scheduler has *assigned* to paused trials."""
+    drafts = []
+    for one in assigned:
+        if isinstance(one, Resume):
+            drafts.append(Draft(Kind.RESUMED, one.number, {"budget": one.budget}, time=now()))
+        elif isinstance(one, Stop):
+            payload = {"reason": one.reason} if one.reason else {}
+            drafts.append(Draft(Kind.STOPPED, one.number, payload, time=now()))
+    return drafts
+
+
+def _ask_draft(number: int, repeats: int, known: Mapping[int, Suggestion], new: New, time: float) -> Draft:
     group, replicate = divmod(number, repeats)
     if group not in known:
         return Draft(Kind.RELEASED, number, time=time)
@@ -104,8 +115,9 @@ def _ask_draft(number: int, repeats: int, known: Mapping[int, Suggestion], budge
         "group": group,
         "replicate": replicate,
     }
-    if budget is not None:
-        payload["budget"] = budget
+    for name, value in (("budget", new.budget), ("bracket", new.bracket)):
+        if value is not None:
+            payload[name] = value
     return Draft(Kind.ASKED, number, payload, time=time)
 
 

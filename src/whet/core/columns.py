@@ -38,13 +38,14 @@ class Finished:
     cause: Cause | None = None
     curve: Curve = field(default_factory=Curve)
     given: Giver | None = None
+    bracket: int | None = None
 
     @classmethod
     def of(cls, trial: Trial, metrics: Sequence[str]) -> Finished:
         """Keep of *trial* what a history keeps."""
         given = (float(trial.values.get(name, _NAN)) for name in metrics)
         values = tuple(_NAN if math.isnan(value) else value for value in given)  # one NaN, so that equal rows are equal
-        whole = (trial.config, values, trial.budget, trial.cause, trial.curve, trial.given)
+        whole = (trial.config, values, trial.budget, trial.cause, trial.curve, trial.given, trial.bracket)
         return cls(trial.number, trial.state, trial.group, *whole)
 
 

@@ -13,15 +13,15 @@ class Kind(StrEnum):
 
     # about a trial
     CLAIMED = "claimed"  # owner: the number is reserved for a process that is choosing its config
-    ASKED = "asked"  # config, why, budget, group, replicate, parent, from_step, member
+    ASKED = "asked"  # config, why, budget, bracket, group, replicate, parent, from_step, member
     ENQUEUED = "enqueued"  # the same: a person gave the config, which is to be run under a number nobody had
     ADDED = "added"  # the same: it was run elsewhere; reports and the end follow in the same transaction
     STARTED = "started"  # token, owner: a new attempt begins
     REPORTED = "reported"  # rows: [[step, value of each metric of the problem in order], …]
-    PAUSED = "paused"
+    PAUSED = "paused"  # values, reason: it has reached its budget and may be given more
     RESUMED = "resumed"  # budget: a paused trial may go on
     COMPLETED = "completed"  # values
-    STOPPED = "stopped"  # values: a scheduler ended it
+    STOPPED = "stopped"  # values, reason: a scheduler ended it
     FAILED = "failed"  # cause, message, values, exit_code
     CANCELLED = "cancelled"  # a person ended it
     REQUEUED = "requeued"  # reason, counts, cause: the attempt is over, the trial is to run again

@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from whet.core.asking import ask_drafts, release_drafts, start_draft, waiting_numbers
+from whet.core.asking import ask_drafts, assigned_drafts, release_drafts, start_draft, waiting_numbers
 from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.ledger import Ledger
 from whet.core.lookahead import askable
 from whet.core.owner import is_gone
-from whet.core.protocols import New, Resume, Sampler, Scheduler
+from whet.core.protocols import New, Sampler, Scheduler
 from whet.core.trial import Trial
 from whet.errors import NotReady, SearchExhausted, StateError
 
 
-def hand_out(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int) -> list[Trial]:
-    """Start up to *n* trials, at least one, and return them: those that wait, then new ones.
+def hand_out(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int, n_new: int | None = None) -> list[Trial]:
+    """Start up to *n* trials, at least one, and return them: those that wait, then resumed and new ones.
+
+    At most *n_new* are new ones; ``None``: any number.
 
     Raises:
         SearchExhausted: there is nothing left to ask.
@@ -25,34 +27,37 @@ def hand_out(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int) -> 
     """
     ledger.catch_up()
     numbers: list[int] = []
-    is_exhausted = False
-    while not numbers and not is_exhausted:
+    while not numbers:
         known = ledger.history
-        drafts = _write(ledger, _drafts(ledger, sampler, scheduler, n), known)
+        drafts = _write(ledger, _drafts(ledger, sampler, scheduler, n, n if n_new is None else n_new), known)
         numbers = [d.trial for d in drafts if d.kind is Kind.STARTED and d.trial is not None]
-        is_exhausted = any(d.kind is Kind.RELEASED for d in drafts)
-    if not numbers:
-        raise SearchExhausted(f"study {ledger.name!r} has nothing left to ask: every config of the space was asked")
+        if any(d.kind is Kind.RELEASED for d in drafts):
+            n_new = 0  # the space has nothing more; the scheduler may still have
     return [ledger.trial(number) for number in numbers]
 
 
-def _drafts(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int) -> list[Draft]:
+def _drafts(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int, n_new: int) -> list[Draft]:
     """Return drafts that start up to *n* trials."""
     numbers = waiting_numbers(ledger.history)[:n]
     drafts: list[Draft] = []
     if len(numbers) < n:
-        drafts = _ask(ledger, sampler, scheduler, n - len(numbers))
+        try:
+            drafts = _ask(ledger, sampler, scheduler, n - len(numbers), n_new)
+        except SearchExhausted:
+            if not numbers:
+                what = "every config of the space was asked" if n_new == 0 else "its scheduler is done"
+                raise SearchExhausted(f"study {ledger.name!r} has nothing left to ask: {what}") from None
         if not drafts and not numbers:
             raise NotReady
-        numbers += [d.trial for d in drafts if d.trial is not None and d.kind is not Kind.RELEASED]
+        numbers += [d.trial for d in drafts if d.trial is not None and d.kind in (Kind.ASKED, Kind.RESUMED)]
     return drafts + [start_draft(number, now=time.time) for number in numbers]
 
 
-def _ask(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int) -> list[Draft]:
+def _ask(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int, n_new: int) -> list[Draft]:
     """Reserve numbers for what the scheduler assigns; return drafts that give each a config, or release it."""
-    assigned = scheduler.assign(ledger.history, n)
-    new = [a for a in assigned if isinstance(a, New)]
-    drafts = [Draft(Kind.RESUMED, a.number, {"budget": a.budget}) for a in assigned if isinstance(a, Resume)]
+    assigned = scheduler.assign(ledger.history, n, n_new)
+    new = [a for a in assigned if isinstance(a, New)][:n_new]
+    drafts = assigned_drafts(assigned, now=time.time)
     if new:
         left = release_drafts(ledger.history, is_gone, now=time.time)
         numbers = ledger.commit(left, reserve=len(new), durable=False).numbers

@@ -192,6 +192,19 @@ class History:
         """Finished trials in the order in which they ended: a copy, as other snapshots add to what is shared."""
         return self._columns.rows[: self.n_finished]
 
+    def changes_since(self, since: History) -> list[Trial | Finished] | None:
+        """Return the trials that are not as in *since*, an earlier snapshot; ``None``: this is no continuation of it.
+
+        For policies that keep what they have made of a history in step with it: it costs O(unfinished + new).
+        """
+        if since._columns is not self._columns or since.n_finished > self.n_finished:
+            return None
+        ended: list[Trial | Finished] = [*self._columns.rows[since.n_finished : self.n_finished]]
+        before, now = since.unfinished, self.unfinished
+        if len(before.keys() - now.keys()) > len(ended):
+            return None  # *since* was a preview of what has not come
+        return ended + [trial for number, trial in now.items() if before.get(number) is not trial]
+
     def finished_config(self, numbers: range) -> Mapping[str, Any] | None:
         """Return the config of the first finished trial among *numbers*, or ``None``."""
         ended = (number for number in numbers if number < self.n_numbers and number not in self.unfinished)
@@ -231,6 +244,10 @@ class History:
             _best=known._best,
             _columns=known._columns,
         )
+
+    def with_unfinished(self, trial: Trial) -> History:
+        """Return this with *trial* in the place of what is known of it."""
+        return evolved(self, unfinished={**self.unfinished, trial.number: trial})
 
     @property
     def running(self) -> list[Trial]:

@@ -101,9 +101,7 @@ class Ledger:
 
         Drafts that the store will refuse, as their attempt is no longer the current one, are left out.
         """
-        history = self.history if known is None else known
-        current = [draft for draft in drafts if not _is_stale(draft, history)]
-        return history.extended(_events(current, history)) if current else history
+        return previewed(drafts, self.history if known is None else known)
 
     def salvaged(
         self, drafts: Sequence[Draft], known: History | None, refusal: StateError | None
@@ -135,6 +133,12 @@ class Ledger:
                 continue
             kept.append(draft)
         return kept
+
+
+def previewed(drafts: Sequence[Draft], history: History) -> History:
+    """Return *history* with *drafts* written; those whose attempt is no longer the current one are left out."""
+    current = [draft for draft in drafts if not _is_stale(draft, history)]
+    return history.extended(_events(current, history)) if current else history
 
 
 def taken_numbers(drafts: Sequence[Draft], known: History, now: History) -> set[int]:

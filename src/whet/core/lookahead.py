@@ -55,6 +55,17 @@ def known_for(history: History, number: int) -> History:
     return history if lookahead_of(history) is None else history.as_known(_horizon(history, number))
 
 
+def known_to_decide(history: History, number: int) -> History:
+    """Return what a scheduler decides on trial *number* from: in a deterministic study, itself and what it was made of.
+
+    Whoever is faster, those are the trials that had ended when it got its config, and all that they reported.
+    """
+    if lookahead_of(history) is None:
+        return history
+    known = history.as_known(_horizon(history, number))
+    return known.with_unfinished(history.unfinished[number])
+
+
 def _horizon(history: History, number: int) -> int:
     """Return the last trial whose end is known when *number* gets its config, in a deterministic study."""
     lookahead = lookahead_of(history)

@@ -6,12 +6,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from whet.errors import UsageError
 from whet.space.space import Space
 
 BARE = "value"  # the metric that a bare number is
+TIME = "seconds"  # the fidelity that is measured
 
 Direction = Literal["minimize", "maximize"]
 _DIRECTIONS: dict[str, Direction] = {
@@ -108,10 +110,25 @@ class Fidelity:
 
     def __post_init__(self) -> None:
         """Refuse an axis without extent."""
+        for name in ("low", "high"):
+            bound = getattr(self, name)
+            if isinstance(bound, bool) or not isinstance(bound, Real):
+                raise UsageError(f"fidelity {self.name!r}: {name} must be a number, got {bound!r}")
+            object.__setattr__(self, name, int(bound) if isinstance(bound, Integral) else float(bound))  # for JSON
         if not (math.isfinite(self.low) and math.isfinite(self.high) and 0 < self.low < self.high):
             raise UsageError(
                 f"fidelity {self.name!r}: expected 0 < low < high, got low={self.low!r}, high={self.high!r}"
             )
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it is the time that an attempt has taken so far: it is measured, whatever steps reports have."""
+        return self.name == TIME
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether budgets are whole numbers, as both bounds are."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
 
 
 @dataclass(frozen=True, slots=True)

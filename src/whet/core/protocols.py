@@ -60,11 +60,12 @@ class Explains(Protocol):
 # ---- how much budget, for whom
 @dataclass(frozen=True, slots=True)
 class New:
-    """Start a new trial; the sampler fills the config unless the scheduler brings the one it compared."""
+    """Start a new trial; the sampler fills the config unless the scheduler brings the one it compared, with a why."""
 
     budget: float | None = None
-    bracket: int = 0
+    bracket: int | None = None
     config: Mapping[str, Any] | None = None
+    why: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,15 @@ class Resume:
     budget: float
 
 
-Assignment = New | Resume
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End a paused trial for good; takes no slot."""
+
+    number: int
+    reason: str = ""
+
+
+Assignment = New | Resume | Stop
 
 
 class Decision(StrEnum):
@@ -87,17 +96,32 @@ class Decision(StrEnum):
 
 
 class Scheduler(Protocol):
-    """Spends the budget."""
+    """Spends the budget. A function of the history: a fresh instance decides as the live one does."""
 
-    def assign(self, history: History, n: int) -> list[Assignment]:
+    def assign(self, history: History, n: int, n_new: int) -> list[Assignment]:
         """Return what up to *n* free slots do next; an empty list: wait for running trials.
+
+        At most *n_new* of them may be new trials, as the limit of a study or its space allow no more; what is beyond
+        is not heeded. Where nothing is running, and *n_new* is not 0, there is always something to do.
 
         Raises:
             SearchExhausted: nothing will ever be left to do.
         """
 
     def decide(self, history: History, number: int) -> Decision:
-        """Return what trial *number*, which has just reported, does."""
+        """Return what trial *number*, which has just reported, does.
+
+        `Trial.n_before` tells which rows of its curve are new. A trial that has ended by itself below the highest
+        fidelity is asked about likewise: where it is neither stopped nor paused, it is complete.
+        """
+
+
+@runtime_checkable
+class Reasons(Protocol):
+    """What a scheduler may be able to do beside: say why."""
+
+    def reason(self, history: History, number: int) -> str:
+        """Return in a few words why :meth:`Scheduler.decide` stops or pauses trial *number*, with the same history."""
 
 
 # ---- where events are kept

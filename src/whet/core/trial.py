@@ -86,7 +86,7 @@ TRANSITIONS: Mapping[State | None, Mapping[Kind, State]] = {
 
 GIVERS: Mapping[Kind, Giver] = {Kind.ENQUEUED: "enqueued", Kind.ADDED: "added"}
 # What these events, and ``asked``, say of their trial.
-ASKED_FIELDS = ("config", "why", "budget", "group", "replicate", "parent", "from_step", "member")
+ASKED_FIELDS = ("config", "why", "budget", "bracket", "group", "replicate", "parent", "from_step", "member")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,14 @@ class Curve:
         flat = [nan if value is None else value for row in rows for value in row]
         return Curve(width, self.packed + struct.pack(f"<{len(flat)}d", *flat))
 
+    def first(self, n: int) -> Curve:
+        """Return the first *n* rows."""
+        return Curve(self.width, self.packed[: 8 * self.width * n]) if n else Curve()
+
+    def last_step(self) -> float | None:
+        """Return the step of the last row, ``None`` without one."""
+        return struct.unpack_from("<d", self.packed, len(self.packed) - 8 * self.width)[0] if self.packed else None
+
     def __len__(self) -> int:
         return len(self.packed) // (8 * self.width) if self.width else 0
 
@@ -127,9 +135,13 @@ class Trial:
         token: fencing token of the attempt that runs now.
         owner: the process that reserved the number or runs the attempt.
         budget: how far along the fidelity the trial may go.
-        curve: its reports; those of the current attempt only.
+        bracket: of the scheduler that asked for it; ``None`` for one that a person gave.
+        curve: its reports; those before it last paused, and those of the current attempt.
+        n_kept: rows of the curve that a new attempt keeps: those of before the trial paused.
+        n_before: rows of the curve before the last event that had reports.
         values: every metric seen, objectives first; those of the last attempt only.
-        cause, message, exit_code: of its failure, or of the last attempt that was requeued.
+        cause, message, exit_code: of its failure, or of the last attempt that was requeued; a message may also say why
+            it was stopped or paused.
         retries: how often each cause has used up a retry.
         asked_at, started_at, ended_at: seconds since the epoch, UTC; of the last attempt.
         group, replicate: which ask it belongs to and which repeat of it this is.
@@ -146,7 +158,10 @@ class Trial:
     token: str | None = None
     owner: str | None = None
     budget: float | None = None
+    bracket: int | None = None
     curve: Curve = field(default_factory=Curve)
+    n_kept: int = 0
+    n_before: int = field(default=0, compare=False, repr=False)  # only while a scheduler decides on them; no store keeps it
     values: Mapping[str, float] = field(default_factory=dict)
     cause: Cause | None = None
     message: str = ""
@@ -231,13 +246,14 @@ def _changes(trial: Trial, event: Event) -> dict[str, Any]:
                 "owner": payload.get("owner"),
                 "started_at": event.time,
                 "ended_at": None,
-                "curve": Curve(),
+                "curve": trial.curve.first(trial.n_kept),
+                "n_before": trial.n_kept,
                 "values": {},
             }
         case Kind.REPORTED:
-            return {"curve": trial.curve.extended(payload["rows"])}
+            return {"curve": trial.curve.extended(payload["rows"]), "n_before": len(trial.curve)}
         case Kind.RESUMED:
-            return {"budget": payload.get("budget", trial.budget)}
+            return {"budget": payload.get("budget", trial.budget), "cause": None, "message": "", "exit_code": None}
         case Kind.ANNOTATED if trial.config is not None:
             return annotated({"attributes": trial.attributes}, payload)
         case _:
@@ -273,7 +289,9 @@ def _ending(trial: Trial, event: Event) -> dict[str, Any]:
         if event.kind is Kind.REQUEUED and payload.get("counts") and cause:
             changes["retries"] = {**trial.retries, cause: trial.retries.get(cause, 0) + 1}
     else:
-        changes |= {"cause": None, "message": "", "exit_code": payload.get("exit_code")}
+        changes |= {"cause": None, "message": payload.get("reason", ""), "exit_code": payload.get("exit_code")}
+        if event.kind is Kind.PAUSED:
+            changes["n_kept"] = len(trial.curve)
     return changes
 
 

@@ -16,6 +16,8 @@ from whet.storage.batch import Batch, Progress, value_to_rank
 # Fields of a Trial that are read one trial at a time, with their defaults: kept in one column, where they differ.
 _REST: dict[str, Any] = {
     "token": None,
+    "bracket": None,
+    "n_kept": 0,
     "message": "",
     "exit_code": None,
     "retries": {},
@@ -102,8 +104,9 @@ def finished_of(row: Sequence[Any], metrics: Sequence[str], curves: Mapping[int,
     Raises:
         ValueError: the row is not what whet wrote.
     """
-    _, number, state, group, config, values, budget, cause, given = row
+    _, number, state, group, config, values, budget, cause, given, rest = row
     seen = jsontext.loads(values)
+    bracket = jsontext.loads(rest).get("bracket") if '"bracket"' in rest else None  # most have none
     return Finished(
         number,
         State(state),
@@ -114,6 +117,7 @@ def finished_of(row: Sequence[Any], metrics: Sequence[str], curves: Mapping[int,
         None if cause is None else Cause(cause),
         curves.get(number, _NO_CURVE),
         given,
+        bracket,
     )
 
 

@@ -93,7 +93,7 @@ def _trials() -> Select[Any]:
 
 def _finished() -> Select[Any]:
     t = trial.c
-    columns = (t.ended_seq, t.number, t.state, t.group, t.config, t["values"], t.budget, t.cause, t.given)
+    columns = (t.ended_seq, t.number, t.state, t.group, t.config, t["values"], t.budget, t.cause, t.given, t.rest)
     return select(*columns).where(t.study == _STUDY, t.ended_seq.is_not(None))
 
 

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whet.algorithms.cube import Cube, Floats
 from whet.algorithms.gp.fit import elliptical_slices, log_likelihoods, prior
@@ -64,12 +65,13 @@ def samples(
     earlier: Floats | None,
     x: Floats,
     values: Floats,
+    choose: Callable[[Floats, Floats, int], NDArray[np.intp]] = lambda x, values, most: subset(values, most),
 ) -> Floats:
     """Return (*n_sets*, p) hyperparameters for *values*, (n,), at *x*, (n, d), from those *earlier* on fewer points.
 
     The mode comes first. *output_of* finds how the values become what the process is fitted to.
     """
-    chosen = subset(values, _MOST_POINTS)
+    chosen = choose(x, values, _MOST_POINTS)
     features = Features(cube, x[chosen])
     mean, std = prior(features)
     theta = np.repeat(mean[None], n_sets, axis=0) if earlier is None else earlier

@@ -17,6 +17,8 @@ import numpy as np
 from whet.algorithms.cube import Floats
 from whet.algorithms.gp.kernel import Features, covariance, embed, hyper_of, with_noise
 
+_ALONG_MEAN = (0.0, math.log(0.5), math.log(0.3))  # what changes from fidelity to fidelity: see `Along`
+_ALONG_STD = (1.0, 0.7, 1.0)
 _MAX_SHRINKS = 40  # of a bracket; it halves on average each time
 
 
@@ -29,6 +31,8 @@ def prior(features: Features) -> tuple[Floats, Floats]:
     d, w = features.d, features.w
     mean = np.concatenate([np.full(d, -0.3 + 0.5 * math.log(max(d, 1))), [0.0, math.log(1e-3)], np.zeros(2 * w)])
     std = np.concatenate([np.full(d, 0.8), [1.0, 1.5], np.full(2 * w, 0.5)])
+    if features.has_fidelity:
+        mean, std = np.concatenate([mean, _ALONG_MEAN]), np.concatenate([std, _ALONG_STD])
     return mean, std
 
 

@@ -7,10 +7,13 @@ Notation as in `whet.algorithms.gp.kernel`, for one set of hyperparameters:
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from whet.algorithms.cube import Floats
 from whet.algorithms.gp.kernel import (
+    Along,
     Features,
     Hyper,
     covariance,
@@ -63,13 +66,31 @@ def log_likelihood(theta: Floats, f: Floats, y: Floats, features: Features) -> t
     weights = inverse @ y
     value = -0.5 * float(y @ weights) - float(np.log(np.diagonal(factor)).sum())
     slope_k = 0.5 * (np.outer(weights, weights) - inverse)
-    slope_r2 = slope_k * hyper.signal[0] * matern_slope(squared_distances(z[0]))
-    slope_z = 4 * (z[0] * slope_r2.sum(axis=1)[:, None] - slope_r2 @ z[0])
-    of_variances = [(slope_k * k).sum(), hyper.noise[0] * np.trace(slope_k)]
+    z = z[0, :, : len(features.axis_of)]
+    if hyper.along is None:
+        slope_matern, matern, by_along = slope_k, k, []
+    else:
+        slope_matern, matern, by_along = _by_fidelity(slope_k, k, f[:, -1], hyper.along)
+    slope_r2 = slope_matern * hyper.signal[0] * matern_slope(squared_distances(z))
+    slope_z = 4 * (z * slope_r2.sum(axis=1)[:, None] - slope_r2 @ z)
+    of_variances = [(slope_matern * matern).sum(), hyper.noise[0] * np.trace(slope_k)]
     # z is inverse to the lengthscales, so its slope by their logarithms is -z.
-    by_axes = -np.bincount(features.axis_of, (z[0] * slope_z).sum(axis=0), minlength=features.d)
+    by_axes = -np.bincount(features.axis_of, (z * slope_z).sum(axis=0), minlength=features.d)
     numeric = slope_z[:, : features.w] / hyper.lengthscales[0, features.axis_of[: features.w]]
-    return value, np.concatenate([by_axes, of_variances, *_by_warping(f, numeric, hyper)])
+    return value, np.concatenate([by_axes, of_variances, *_by_warping(f, numeric, hyper), by_along])
+
+
+def _by_fidelity(slope_k: Floats, k: Floats, t: Floats, along: Along) -> tuple[Floats, Floats, list[Any]]:
+    """Return the slope by the (n, n) Matern covariances, these, and the slopes by what theta has of fidelities."""
+    apart, decays = along.decays(t, t)
+    decay, common = decays[0], along.in_common(apart)[0]
+    share, length = along.share[0], along.length[0]
+    factor = share + (1 - share) * decay
+    matern = (k - common) / factor
+    slope_factor = slope_k * matern
+    by_share = share * (1 - share) * (slope_factor * (1 - decay)).sum()
+    by_length = (1 - share) * (slope_factor * decay * apart).sum() / length
+    return slope_k * factor, matern, [by_share, by_length, (slope_k * common).sum()]
 
 
 def _by_warping(f: Floats, slope: Floats, hyper: Hyper) -> tuple[Floats, Floats]:

@@ -59,7 +59,7 @@ class Posterior:
         k = covariance(self.z, z, self.hyper)
         mean = np.einsum("snm,sn->sm", k, self._weights)
         v = self.inverse @ k
-        var = self.hyper.signal[:, None] - np.einsum("snm,snm->sm", v, v)
+        var = self.hyper.variance[:, None] - np.einsum("snm,snm->sm", v, v)
         return mean, np.maximum(var, _LEAST_VARIANCE)
 
     def first(self, n: int) -> Posterior:

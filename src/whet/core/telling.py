@@ -1,0 +1,93 @@
+"""What the one who runs a trial says of it: reports, its value, its failure. What a study does with that."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from whet.core.annotating import trial_number
+from whet.core.ending import decided, end_drafts, kind_of
+from whet.core.events import Draft, Kind
+from whet.core.ledger import Ledger
+from whet.core.protocols import Decision, Scheduler
+from whet.core.trial import Cause, Trial
+from whet.core.values import Told, metrics_of, number_of, verdict_on
+from whet.errors import StaleAttempt, StateError, UsageError
+
+
+def report(ledger: Ledger, scheduler: Scheduler, trial: Trial | int, values: Told, step: float) -> Decision:
+    """Note what *trial* reports at *step*; return what it is to do, and end it where that is to stop.
+
+    Raises:
+        UsageError: a value or the step is no number.
+        StaleAttempt: the attempt is no longer the trial's current one.
+        StateError: the trial is not running.
+    """
+    metrics = metrics_of(values)
+    running = _running(ledger, trial)
+    row = [number_of("the step", step), *(metrics.get(name) for name in ledger.history.problem.metrics)]
+    _say(ledger, Draft(Kind.REPORTED, running.number, {"rows": [row]}, running.token))
+    decision, reason = decided(ledger.history, scheduler, running.number)
+    if decision is not Decision.CONTINUE:
+        payload = {"values": metrics, "reason": reason} if reason else {"values": metrics}
+        _say(ledger, Draft(kind_of(decision), running.number, payload, running.token))
+    return decision
+
+
+def tell(ledger: Ledger, scheduler: Scheduler, trial: Trial | int, values: Told) -> Trial:
+    """Note the final *values* of *trial*; return it as it ended.
+
+    Raises:
+        UsageError: a value is no number, or not what the objective is.
+        StaleAttempt: the attempt is no longer the trial's current one.
+        StateError: the trial is not running.
+    """
+    verdict = verdict_on(values, ledger.history)
+    running = _running(ledger, trial)
+    payload: dict[str, Any] = {"values": verdict.values}
+    if verdict.cause is not None:
+        payload |= {"cause": verdict.cause.value, "message": verdict.message}
+        return _say(ledger, Draft(Kind.FAILED, running.number, payload, running.token))
+    if ledger.history.problem.fidelity is not None:  # then it matters what it has reported so far
+        ledger.catch_up()
+        running = ledger.history.unfinished.get(running.number, running)
+    return _say(ledger, *end_drafts(ledger.history, scheduler, running, payload, time.time()))
+
+
+def fail(ledger: Ledger, trial: Trial | int, cause: str, message: str) -> Trial:
+    """Note that *trial* has failed; return it as it ended.
+
+    Raises:
+        UsageError: nobody knows that cause.
+        StaleAttempt: the attempt is no longer the trial's current one.
+        StateError: the trial is not running.
+    """
+    if cause not in set(Cause):
+        raise UsageError(f"unknown cause {cause!r} (known: {', '.join(Cause)})")
+    running = _running(ledger, trial)
+    payload = {"cause": cause, "message": message}
+    return _say(ledger, Draft(Kind.FAILED, running.number, payload, running.token))
+
+
+def _running(ledger: Ledger, trial: Trial | int) -> Trial:
+    """Return the trial as it is known now; a `Trial` given speaks for its own attempt."""
+    if isinstance(trial, Trial) and trial.token is not None:
+        return trial
+    ledger.catch_up()
+    number = trial_number(trial)
+    known = None if isinstance(trial, Trial) else ledger.history.unfinished.get(number)
+    if known is None or known.token is None:
+        state = "is not running" if 0 <= number < ledger.history.n_numbers else "does not exist"
+        raise StateError(f"trial {number} of study {ledger.name!r} {state}; only a trial that ask() gave can report")
+    return known
+
+
+def _say(ledger: Ledger, *drafts: Draft) -> Trial:
+    """Write *drafts*, which an attempt says, and return its trial."""
+    draft = drafts[-1]
+    if ledger.commit(drafts).refused:
+        raise StaleAttempt(
+            f"trial {draft.trial} of study {ledger.name!r}: this attempt is no longer the current one, "
+            f"so its {draft.kind.value!r} was refused: it was told already, or another process took it over"
+        )
+    return ledger.trial(draft.trial or 0)
