@@ -226,4 +226,5 @@ def _life(trial: Trial) -> Iterator[Draft]:
     kind = _ENDINGS.get(trial.state)
     if kind is not None and (trial.attempt or kind is Kind.CANCELLED or asked is Kind.ADDED):
         said = {"values": trial.values, "cause": trial.cause, "message": trial.message, "exit_code": trial.exit_code}
+        said["reason"] = trial.message  # of those that did not fail
         yield Draft(kind, number, said, time=trial.ended_at)
