@@ -29,10 +29,12 @@ from searching.record import Record
 
 from whet.errors import UsageError
 
-PEERS = (
-    "optuna-random,optuna-tpe,optuna-tpe+median,optuna-tpe+sha,optuna-tpe+hyperband,optuna-random+hyperband,"
-    "optuna-gp@3,syne-asha,syne-bohb"
-)
+PEERS = {
+    "lcbench": "optuna-random,optuna-tpe,optuna-tpe+median-from-2,optuna-tpe+sha-from-2,optuna-tpe+hyperband-from-2,"
+    "optuna-random+sha-from-2,optuna-random+hyperband-from-2,optuna-gp@3,syne-asha-from-2,syne-bohb-from-2",
+    "rbv2_xgboost": "optuna-random,optuna-tpe,optuna-tpe+median,optuna-tpe+sha,optuna-tpe+hyperband,"
+    "optuna-random+sha,optuna-random+hyperband,optuna-gp@3,syne-asha,syne-bohb",
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class Job:
 def compared(tasks: list[str], options: argparse.Namespace) -> dict[str, Scored]:
     """Return the scores by label: the method's name, with ``/W`` for W workers."""
     record, found = Record(f"fidelity-{options.family}", options.cache, Row), {}
-    texts = [WHET + name for name in listed(options.methods)] + listed(options.peers)
+    texts = [WHET + name for name in listed(options.methods)] + listed(
+        PEERS[options.family] if options.peers is None else options.peers
+    )
     methods = seeds_by_method(texts, options.seeds)
     if not methods:
         raise SystemExit("nothing to compare: give --methods or --peers")
@@ -80,7 +84,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="FOLDER", required=True, help="with refs_dev.json and yahpo/")
     parser.add_argument("--family", choices=tuple(AXES), default="lcbench")
     parser.add_argument("--methods", default="", help="of whet, SAMPLER+SCHEDULER: gp+asha,tpe+hyperband,random+none")
-    parser.add_argument("--peers", default=PEERS, help=f"NAME or NAME@SEEDS; by default {PEERS}")
+    parser.add_argument("--peers", help=f"NAME or NAME@SEEDS; by default {PEERS}")
     parser.add_argument("--workers", default="1,8", help="simulated, several with commas; by default 1,8")
     parser.add_argument("--seeds", type=_count, default=12)
     parser.add_argument("--tasks", default="*", metavar="PATTERN", help="only these, as in '*/3945/*'")

@@ -18,7 +18,8 @@ BASELINES = {"asha": "ASHA", "bohb": "BOHB", "asha-bore": "ASHABORE", "asha-cqr"
 class SynePlayer:
     """One of its multi-fidelity baselines with its defaults, all of them ASHA, stopping, with one bracket.
 
-    ``NAME-from-N`` has its lowest rung at step N. Its spaces have no conditions: it suggests every parameter, and those that do not apply are dropped.
+    ``NAME-from-N`` has its lowest rung at step N. Its spaces have no conditions: it suggests every parameter, and those
+    that do not apply are dropped.
     """
 
     def __init__(self, task: CurveTask, seed: int, method: str) -> None:

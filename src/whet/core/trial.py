@@ -161,7 +161,7 @@ class Trial:
     bracket: int | None = None
     curve: Curve = field(default_factory=Curve)
     n_kept: int = 0
-    n_before: int = field(default=0, compare=False, repr=False)  # only while a scheduler decides on them; no store keeps it
+    n_before: int = field(default=0, compare=False, repr=False)  # for a scheduler that decides; no store keeps it
     values: Mapping[str, float] = field(default_factory=dict)
     cause: Cause | None = None
     message: str = ""
