@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from whet import errors, samplers
+    from whet import errors, samplers, schedulers
     from whet._version import __version__
     from whet.core.problem import Constraint, Fidelity, Objective
     from whet.errors import TrialStopped
@@ -48,10 +48,11 @@ __all__ = [
     "load",
     "report",
     "samplers",
+    "schedulers",
     "tune",
 ]
 
-_MODULES = {"errors", "samplers"}
+_MODULES = {"errors", "samplers", "schedulers"}
 _HOMES = {
     "Categorical": "whet.space.domain",
     "Constant": "whet.space.domain",

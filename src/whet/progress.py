@@ -198,7 +198,10 @@ class Progress:
         trials = counted(self._n_ended, "trial") + (f" ({n_all:,} in all)" if n_all != self._n_ended else "")
         leader = history.leader()
         best = why_no_best(history) if leader is None else f"best {leader_text(history, leader)}"
-        lines = [f"{self._name}: {trials} in {duration(time.monotonic() - self._began)}: {best}"]
+        counts = history.counts()
+        words = ((counts[State.STOPPED], "stopped early"), (counts[State.PAUSED], "paused"))
+        early = "".join(f", {n:,} {what}" for n, what in words if n)
+        lines = [f"{self._name}: {trials} in {duration(time.monotonic() - self._began)}{early}: {best}"]
         if self._failures:
             lines.append(self._failed_text())
         if reason == "failures":

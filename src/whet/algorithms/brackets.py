@@ -46,11 +46,21 @@ class Rung:
 def bracket(s: int, budgets: tuple[float, ...], eta: float) -> tuple[Rung, ...]:
     """Return the rungs of bracket *s*, lowest first, on *budgets*, the `levels` in use.
 
-    It begins with n = ceil((s_max + 1) / (s + 1) eta^s) configs, of which floor(n eta^-i) are left on rung i.
+    It begins with n = ceil((s_max + 1) / (s + 1) eta^s) configs.
     """
-    top, exact_eta = len(budgets) - 1, _exact(eta)
-    n = -((-Fraction(top + 1, s + 1) * exact_eta**s) // 1)  # rounded up
-    return tuple(Rung(max(1, int(n / exact_eta**i)), budgets[top - s + i]) for i in range(s + 1))
+    top = len(budgets) - 1
+    n = -((-Fraction(top + 1, s + 1) * _exact(eta) ** s) // 1)  # rounded up
+    return halving(int(n), budgets[top - s :], eta)
+
+
+def halving(n: int, budgets: tuple[float, ...], eta: float) -> tuple[Rung, ...]:
+    """Return the rungs of successive halving from *n* configs on *budgets*: floor(n eta^-i) each, at least 1."""
+    return tuple(Rung(max(1, int(n / _exact(eta) ** i)), budget) for i, budget in enumerate(budgets))
+
+
+def n_best(n: int, eta: float) -> int:
+    """Return how many of *n* are the best one in *eta*: floor(n / eta)."""
+    return n // eta if isinstance(eta, int) else int(n / _exact(eta))
 
 
 def _exact(number: float) -> Fraction:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.ledger import previewed
@@ -40,7 +42,12 @@ def end_drafts(
 
 
 def decided(history: History, scheduler: Scheduler, number: int) -> tuple[Decision, str]:
-    """Return what the scheduler decides on trial *number*, which has just reported, and why, if it says so."""
+    """Return what the scheduler decides on trial *number*, which has just reported, and why, if it says so.
+
+    One that has reported nothing but NaN is lost and stops, without the scheduler being asked; see `Scheduler.decide`.
+    """
+    if _is_lost(history.unfinished[number]) and not getattr(scheduler, "keeps_lost", False):
+        return Decision.STOP, "it reported NaN and no number"
     known = known_to_decide(history, number)
     decision = scheduler.decide(known, number)
     if decision is Decision.CONTINUE or not isinstance(scheduler, Reasons):
@@ -51,3 +58,10 @@ def decided(history: History, scheduler: Scheduler, number: int) -> tuple[Decisi
 def kind_of(decision: Decision) -> Kind:
     """Return the event that ends an attempt on which this was decided."""
     return Kind.STOPPED if decision is Decision.STOP else Kind.PAUSED
+
+
+def _is_lost(trial: Trial) -> bool:
+    """Tell whether a report of the last event with reports had no number."""
+    width = trial.curve.width
+    new = np.frombuffer(trial.curve.packed, dtype="<f8").reshape(-1, max(1, width))[trial.n_before :, 1:]
+    return width > 1 and bool(np.isnan(new).all(axis=1).any())

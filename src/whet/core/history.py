@@ -20,6 +20,7 @@ from whet.core.columns import STATES, Columns, Finished, KeysOf, as_config
 from whet.core.events import Event, Kind
 from whet.core.given import Given, GivenConfig
 from whet.core.problem import Problem
+from whet.core.trail import Trail
 from whet.core.trial import GIVERS, State, Trial, advance, annotated, evolved
 
 
@@ -74,6 +75,8 @@ class History:
     _n_ended: Mapping[State, int] = field(default_factory=dict)  # trials in each final state
     _best: tuple[float, int] | None = None  # (value to minimise, number) of the best trial, repeats apart
     _columns: Columns = field(default_factory=lambda: Columns([]), repr=False, compare=False)
+    _trail: Trail = field(default_factory=Trail, repr=False, compare=False)
+    _n_changes: int = field(default=0, repr=False, compare=False)  # of the trail that are part of this snapshot
 
     @classmethod
     def begin(cls, settings: Mapping[str, Any], problem: Problem | None = None) -> History:
@@ -121,6 +124,7 @@ class History:
         seq, n_numbers = self.seq, self.n_numbers
         ended: list[Trial] = []
         given: list[Trial] = []
+        changed: list[Trial] = []
         for event in events:
             assert event.seq > seq, f"event {event.seq} after {seq}"
             seq = event.seq
@@ -129,6 +133,7 @@ class History:
                     continue  # it has finished, and what is said of such a trial is for the store to know
                 trial = advance(unfinished.get(event.trial), event)
                 n_numbers = max(n_numbers, trial.number + 1)
+                changed.append(trial)
                 if trial.state.is_final:
                     del unfinished[trial.number]
                     ended.append(trial)
@@ -140,7 +145,10 @@ class History:
                 commands = _with_command(commands, event)
             else:
                 settings = amended(settings, event)
+        trail, n_changes = self._trail.extended(self._n_changes, changed)
         changes: dict[str, Any] = {
+            "_trail": trail,
+            "_n_changes": n_changes,
             "seq": seq,
             "n_numbers": n_numbers,
             "unfinished": unfinished,
@@ -195,12 +203,17 @@ class History:
     def changes_since(self, since: History) -> list[Trial | Finished] | None:
         """Return the trials that are not as in *since*, an earlier snapshot; ``None``: this is no continuation of it.
 
-        For policies that keep what they have made of a history in step with it: it costs O(unfinished + new).
+        For policies that keep what they have made of a history in step with it: it costs what is new, and O(unfinished)
+        where the two have not come one after the other.
         """
         if since._columns is not self._columns or since.n_finished > self.n_finished:
             return None
         ended: list[Trial | Finished] = [*self._columns.rows[since.n_finished : self.n_finished]]
         before, now = since.unfinished, self.unfinished
+        if since._trail is self._trail and since._n_changes <= self._n_changes:
+            changed = self._trail.numbers(since._n_changes, self._n_changes)
+            if changed is not None:
+                return ended + [now[number] for number in changed if number in now]
         if len(before.keys() - now.keys()) > len(ended):
             return None  # *since* was a preview of what has not come
         return ended + [trial for number, trial in now.items() if before.get(number) is not trial]
@@ -243,11 +256,13 @@ class History:
             _n_ended=known._n_ended,
             _best=known._best,
             _columns=known._columns,
+            _trail=Trail(),
+            _n_changes=0,
         )
 
     def with_unfinished(self, trial: Trial) -> History:
         """Return this with *trial* in the place of what is known of it."""
-        return evolved(self, unfinished={**self.unfinished, trial.number: trial})
+        return evolved(self, unfinished={**self.unfinished, trial.number: trial}, _trail=Trail(), _n_changes=0)
 
     @property
     def running(self) -> list[Trial]:

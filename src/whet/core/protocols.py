@@ -112,7 +112,8 @@ class Scheduler(Protocol):
         """Return what trial *number*, which has just reported, does.
 
         `Trial.n_before` tells which rows of its curve are new. A trial that has ended by itself below the highest
-        fidelity is asked about likewise: where it is neither stopped nor paused, it is complete.
+        fidelity is asked about likewise: where it is neither stopped nor paused, it is complete. One that has reported
+        nothing but NaN is not asked about: it stops, unless the scheduler has an attribute ``keeps_lost`` that is true.
         """
 
 

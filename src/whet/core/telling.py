@@ -26,7 +26,9 @@ def report(ledger: Ledger, scheduler: Scheduler, trial: Trial | int, values: Tol
     metrics = metrics_of(values)
     running = _running(ledger, trial)
     row = [number_of("the step", step), *(metrics.get(name) for name in ledger.history.problem.metrics)]
-    _say(ledger, Draft(Kind.REPORTED, running.number, {"rows": [row]}, running.token))
+    if all(value is None for value in row[1:]):  # not to be taken for NaN
+        row.clear()
+    _say(ledger, Draft(Kind.REPORTED, running.number, {"rows": [row] if row else []}, running.token))
     decision, reason = decided(ledger.history, scheduler, running.number)
     if decision is not Decision.CONTINUE:
         payload = {"values": metrics, "reason": reason} if reason else {"values": metrics}

@@ -39,6 +39,27 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Partial:
+    """How far configs have come that have ended or are known in part, where there are any of the latter.
+
+    Attributes:
+        numbers: (n,) of the configs, ascending.
+        behind: (n,) how many levels of the fidelity lie beyond the highest that it has reached; 0 where it failed.
+        ahead: (n,) the share of the configs known at that level that are ahead of it there, NaN where it failed.
+        is_under_way: (n,) whether a trial of the config runs, or is about to.
+        places: (L,) of the levels on the axis of the fidelity, from 0, the lowest, to 1, by its logarithm.
+        values: (n, L) the objective at the levels, to be minimised, NaN where unknown.
+    """
+
+    numbers: NDArray[np.int64]
+    behind: NDArray[np.int64]
+    ahead: Floats
+    is_under_way: Bools
+    places: Floats
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Known:
     """The configs of a study and what came of them: a function of the trials, whatever the order in which they ended.
 
@@ -48,6 +69,8 @@ class Known:
         excess: (n, m) by how much each outcome constraint is broken, at most 0 where it is met, NaN where unknown.
         pending: (p, d) points of the configs that are being tried, or wait to be.
         taken: the points of all configs that anybody has been given.
+        partial: of configs that are known in part, which are then among the others, with what they came to at the
+            highest level they have reached; ``None``: there are none, or they do not count.
     """
 
     x: Floats
@@ -55,6 +78,7 @@ class Known:
     excess: Floats
     pending: Floats
     taken: Taken = field(repr=False)
+    partial: Partial | None = None
 
     @property
     def n_configs(self) -> int:
@@ -90,8 +114,8 @@ def known_of(history: History, codec: Codec) -> Known:
         )
     seen = history.observations()
     values = np.where(seen.completed[:, None], seen.values, np.nan)
-    x, excess = codec.points(seen.x), _excess(problem, values)
-    y = _finite(problem.objectives[0].sign * values[:, 0])
+    x, excess = codec.points(seen.x), excess_of(problem, values)
+    y = worst_finite(problem.objectives[0].sign * values[:, 0])
     groups = seen.numbers // history.repeats
     if history.repeats == 1:
         if not (groups[1:] > groups[:-1]).all():
@@ -99,7 +123,7 @@ def known_of(history: History, codec: Codec) -> Known:
             groups, x, y, excess = groups[order], x[order], y[order], excess[order]
     else:
         groups, first, which = np.unique(groups, return_index=True, return_inverse=True)
-        x, y, excess = x[first], _means(y[:, None], which, len(groups))[:, 0], _means(excess, which, len(groups))
+        x, y, excess = x[first], means_of(y[:, None], which, len(groups))[:, 0], means_of(excess, which, len(groups))
     pending = _pending(history, codec, groups)
     first_rows = history.first_rows(lambda encoded: keys(codec.points(encoded)))
     return Known(x, y, excess, pending, Taken(first_rows, history.n_finished, frozenset(keys(pending))))
@@ -116,8 +140,8 @@ def violation_ranks(excess: Floats) -> NDArray[np.int64]:
     return broken
 
 
-def _excess(problem: Problem, values: Floats) -> Floats:
-    """Return the (n, m) amounts by which the outcome constraints are broken."""
+def excess_of(problem: Problem, values: Floats) -> Floats:
+    """Return the (n, m) amounts by which the outcome constraints are broken by (n, k) metrics of the *problem*."""
     excess = np.empty((len(values), len(problem.constraints)))
     for i, c in enumerate(problem.constraints):
         excess[:, i] = (values[:, problem.metrics.index(c.name)] - c.bound) * (1 if c.relation == "<=" else -1)
@@ -140,13 +164,13 @@ def _points(codec: Codec, configs: Sequence[Mapping[str, Any]]) -> Floats:
     return codec.points(codec.space.encode_many(configs))
 
 
-def _finite(y: Floats) -> Floats:
+def worst_finite(y: Floats) -> Floats:
     """Return *y* with the worst finite value in place of those that count as the worst of all."""
     finite = y[np.isfinite(y)]
     return np.where(np.isposinf(y), finite.max() if len(finite) else 0.0, y)
 
 
-def _means(values: Floats, which: NDArray[np.intp], n: int) -> Floats:
+def means_of(values: Floats, which: NDArray[np.intp], n: int) -> Floats:
     """Return the (n, m) means of the known *values* of rows that belong together, NaN where there are none."""
     is_known = ~np.isnan(values)
     counts = np.zeros((n, values.shape[1]))

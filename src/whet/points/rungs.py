@@ -7,8 +7,9 @@ that it was on its way to.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,26 +21,9 @@ from whet.core.history import History
 from whet.core.problem import Problem
 from whet.core.trial import Curve, State, Trial
 from whet.core.values import Rules, Take
+from whet.points.standings import FrontRung, Point, Rung
 
 NO_ROW = 2**62  # in the place of a row of the curve, where a trial has failed before there was one
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Point:
-    """What counts of a trial at a level: smaller is better.
-
-    Attributes:
-        is_broken: a constraint is broken.
-        values: of the objectives, to be minimised; infinite where the trial failed or reported no number.
-    """
-
-    is_broken: bool
-    values: tuple[float, ...]
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether every objective is a finite number."""
-        return all(map(math.isfinite, self.values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,41 +54,9 @@ class Place:
         """Return the levels that were reached after the first *n_rows* rows of the curve."""
         return range(sum(row < n_rows for row in self.rows), len(self.rows))
 
-
-class Rung:
-    """The trials of a bracket that have reached a level, the best first."""
-
-    def __init__(self) -> None:
-        self._order: list[tuple[Point, int]] = []
-        self._points: dict[int, Point] = {}
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __contains__(self, number: int) -> bool:
-        return number in self._points
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield the numbers, the best first; of equal ones the lower number."""
-        return (number for _, number in self._order)
-
-    def rank(self, number: int) -> int:
-        """Return how many trials are ahead of trial *number*, which is one of them."""
-        return bisect_left(self._order, (self._points[number], number))
-
-    def put(self, number: int, point: Point) -> None:
-        """Note what trial *number* has come to, in the place of what was known."""
-        known = self._points.get(number)
-        if known == point:
-            return
-        if known is not None:
-            del self._order[bisect_left(self._order, (known, number))]
-        self._points[number] = point
-        insort(self._order, (point, number))
-
-    def drop(self, number: int) -> None:
-        """Forget trial *number*, which is one of them."""
-        del self._order[bisect_left(self._order, (self._points.pop(number), number))]
+    def is_beyond(self, level: int, levels: Sequence[float]) -> bool:
+        """Tell whether what counts at *level* was reported as late as at the next of *levels*."""
+        return level + 1 < len(levels) and self.steps[level] >= levels[level + 1]
 
 
 class Rungs:
@@ -112,24 +64,38 @@ class Rungs:
 
     Args:
         levels: of the fidelity, ascending.
+        given_in: the bracket on whose rungs trials count that people gave; ``None``: on rungs of their own. They do not
+            count on a level where nothing is known of them before the next one.
 
     Attributes:
         places: by number, of every trial that has a config.
+        members: the numbers of each bracket's trials.
+        n_unfinished: how many trials of a bracket are not in a final state, for those brackets that have any.
+        last_bracket: the highest that there is, -1 without one.
     """
 
-    def __init__(self, levels: Sequence[float]) -> None:
+    def __init__(self, levels: Sequence[float], given_in: int | None = None) -> None:
         self.levels = tuple(levels)
-        self.places: dict[int, Place] = {}
-        self._rungs: dict[tuple[int | None, int], Rung] = {}
+        self._given_in = given_in
         self._since: History | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self.places: dict[int, Place] = {}
+        self.members: defaultdict[int | None, list[int]] = defaultdict(list)
+        self.n_unfinished: Counter[int | None] = Counter()
+        self.last_bracket = -1
+        self._rungs: dict[tuple[int | None, int], Rung] = {}
+        self._kind = Rung
 
     def follow(self, history: History) -> None:
         """Take in what is new; costs that much where *history* is what became of the one before."""
         changes = None if self._since is None else history.changes_since(self._since)
-        if changes is None:
-            self.places, self._rungs = {}, {}
+        if changes is None or not all(map(self._continues, changes)):
+            self._forget()
+            self._kind = Rung if len(history.problem.objectives) < 2 else FrontRung
             changes = [*history.finished, *history.unfinished.values()]
-        take = Rules.from_json(history.settings.get("rules", {})).take
+        take = take_of(history)
         for trial in changes:
             if trial.config is not None:
                 self._put(place_of(trial, history.problem, self.levels, take))
@@ -137,15 +103,44 @@ class Rungs:
 
     def rung(self, bracket: int | None, level: int) -> Rung:
         """Return the rung of *bracket* on *level*, counted from the lowest."""
-        return self._rungs.setdefault((bracket, level), Rung())
+        key = (self._given_in if bracket is None else bracket, level)
+        if key not in self._rungs:
+            self._rungs[key] = self._kind()
+        return self._rungs[key]
+
+    def _continues(self, trial: Trial | Finished) -> bool:
+        """Tell whether *trial* may be what became of the one known; a preview may have given its number otherwise."""
+        before = self.places.get(trial.number)
+        return before is None or (trial.config is not None and trial.bracket == before.bracket)
 
     def _put(self, place: Place) -> None:
         before = self.places.get(place.number)
         self.places[place.number] = place
+        if before is None:
+            self.members[place.bracket].append(place.number)
+            self.last_bracket = max(self.last_bracket, -1 if place.bracket is None else place.bracket)
+        was_open = before is not None and not before.state.is_final
+        self.n_unfinished[place.bracket] += (not place.state.is_final) - was_open
+        if not self.n_unfinished[place.bracket]:
+            del self.n_unfinished[place.bracket]
+        paused_at = level_of(self.levels, place.budget) if place.state is State.PAUSED else -1
         for level, point in enumerate(place.points):
-            self.rung(place.bracket, level).put(place.number, point)
+            if place.bracket is None and place.is_beyond(level, self.levels):
+                self.rung(None, level).drop(place.number)
+            else:
+                self.rung(place.bracket, level).put(place.number, point, is_paused=level == paused_at)
         for level in range(len(place.points), 0 if before is None else len(before.points)):
             self.rung(place.bracket, level).drop(place.number)  # it runs again
+
+
+def level_of(levels: Sequence[float], budget: float | None) -> int:
+    """Return the highest of *levels* within *budget*, the lowest if none is."""
+    return max(0, bisect_right(levels, 0.0 if budget is None else budget) - 1)
+
+
+def take_of(history: History) -> Take:
+    """Return how the reports of a study are taken."""
+    return Rules.from_json(history.settings.get("rules", {})).take
 
 
 def place_of(trial: Trial | Finished, problem: Problem, levels: Sequence[float], take: Take) -> Place:

@@ -9,26 +9,80 @@ from whet.core.problem import Problem
 from whet.core.protocols import Scheduler
 from whet.core.registry import Registry, called
 from whet.errors import UsageError
+from whet.schedulers.asha import ASHA
 from whet.schedulers.fifo import Fifo
+from whet.schedulers.freeze_thaw import FreezeThaw
+from whet.schedulers.hyperband import Hyperband
+from whet.schedulers.ladder import Ladder
+from whet.schedulers.median import Median, Percentile
+from whet.schedulers.racing import Racing
+from whet.schedulers.stops import Divergence, Patience, Threshold
+from whet.schedulers.successive_halving import SuccessiveHalving
+from whet.schedulers.together import Together
 
 SCHEDULERS: dict[str, type[Scheduler]] = {
     "none": Fifo,
+    "asha": ASHA,
+    "successive_halving": SuccessiveHalving,
+    "hyperband": Hyperband,
+    "median": Median,
+    "percentile": Percentile,
+    "patience": Patience,
+    "threshold": Threshold,
+    "divergence": Divergence,
+    "racing": Racing,
+    "freeze_thaw": FreezeThaw,
 }
 _ALIASES = {
     "fifo": "none",
     "sha": "successive_halving",
     "median_stopping": "median",
+    "plateau": "patience",
+    "wilcoxon": "racing",
 }
 _REGISTRY: Registry[Scheduler] = Registry("scheduler", SCHEDULERS, _ALIASES, "asha(eta=4)")
 
-# From what users type or give to a scheduler, and back; see `Registry`.
+# Those that say how far a trial may go, and so need to know how far there is.
+_SPENDING = ("asha", "successive_halving", "hyperband", "freeze_thaw")
+_PAUSING = ("successive_halving", "hyperband", "freeze_thaw")  # always; `asha` only of type "promotion"
+_OF_ONE_OBJECTIVE = ("median", "percentile", "threshold", "divergence", "patience", "racing", "freeze_thaw")
+
 plain_name = _REGISTRY.plain_name
-scheduler_named = _REGISTRY.named
-described = _REGISTRY.described
+
+
+def scheduler_named(text: str) -> Scheduler:
+    """Return a new one, from its name, ``name(option=value, …)``, or several of these with ``+`` between them.
+
+    Raises:
+        UsageError: nobody has that name, or it has no such option; the message lists those that exist.
+    """
+    named = [_REGISTRY.named(part) for part in _parts_of(text)]
+    return named[0] if len(named) == 1 else Together(named)
+
+
+def described(scheduler: Scheduler) -> str:
+    """Return the text from which :func:`scheduler_named` makes one like *scheduler*: ``asha(eta=4) + patience``."""
+    if isinstance(scheduler, Together):
+        return " + ".join(_REGISTRY.described(part) for part in scheduler.parts)
+    return _REGISTRY.described(scheduler)
+
+
+def _parts_of(text: str) -> list[str]:
+    """Return what stands between the plus signs that are in no bracket."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "+" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
 
 
 def scheduler_from(given: object) -> Scheduler:
     """Return the scheduler that *given* is or names; for ``None`` the one that lets every trial run to its end.
+
+    Several in a list work together, as do ``"asha + patience"``.
 
     Raises:
         UsageError: it is none, and names none.
@@ -37,9 +91,13 @@ def scheduler_from(given: object) -> Scheduler:
         return Fifo()
     if isinstance(given, str):
         return scheduler_named(given)
+    if isinstance(given, list | tuple) and given:
+        parts = [scheduler_from(part) for part in given]
+        return parts[0] if len(parts) == 1 else Together(parts)
     if isinstance(given, type) or not hasattr(given, "assign") or not hasattr(given, "decide"):
         raise UsageError(
-            f"a scheduler is a name ({', '.join(SCHEDULERS)}) or an object with `assign` and `decide`, got {given!r}"
+            f"a scheduler is a name ({', '.join(SCHEDULERS)}), an object with `assign` and `decide`, or a list of them "
+            f"to work together, got {given!r}"
         )
     scheduler: Scheduler = given
     return scheduler
@@ -51,11 +109,38 @@ def check_scheduler(scheduler: Scheduler, problem: Problem, lookahead: int | Non
     Raises:
         UsageError: it cannot; the message says what is missing.
     """
-    del scheduler, problem, lookahead
+    parts = scheduler.parts if isinstance(scheduler, Together) else (scheduler,)
+    for place, part in enumerate(parts):
+        if not _REGISTRY.has(part):
+            continue
+        name = _REGISTRY.name_of(part)
+        if place and name in _SPENDING:
+            raise UsageError(f"{name} says how far trials go, so it comes first of several: '{name} + …'")
+        _check_problem(name, part, problem)
+        pauses = name in _PAUSING or getattr(part, "type", "") == "promotion"
+        if lookahead is not None and pauses:
+            raise UsageError(
+                f"{_REGISTRY.described(part)} pauses trials, and which of them go on depends on who is faster, which a "
+                "deterministic study rules out: take one that only stops trials, as asha(type=stopping) or median, or "
+                "leave out deterministic=True or --deterministic"
+            )
+
+
+def _check_problem(name: str, scheduler: Scheduler, problem: Problem) -> None:
+    n = len(problem.objectives)
+    if name in _OF_ONE_OBJECTIVE and n != 1:
+        raise UsageError(
+            f"{name} needs exactly one objective, as in objective='minimize' or --objective val_loss:min, got {n}"
+            + ("; asha takes any number" if n else "")
+        )
+    if name in _SPENDING and (problem.fidelity is None or not n or hasattr(scheduler, "eta")):
+        Ladder(name, getattr(scheduler, "eta", 2)).levels(problem)
 
 
 def scheduler_settings(scheduler: Scheduler) -> dict[str, Any]:
     """Return what a study keeps of its scheduler in its settings, as JSON; see :func:`scheduler_of`."""
+    if isinstance(scheduler, Together):
+        return {"scheduler": described(scheduler), "scheduler_options": {}}
     return {"scheduler": _REGISTRY.name_of(scheduler), "scheduler_options": _REGISTRY.options_of(scheduler)}
 
 
@@ -65,13 +150,18 @@ def scheduler_of(settings: Mapping[str, Any]) -> Scheduler:
     Raises:
         UsageError: it was one of the user's own, or is none of this version's.
     """
-    name = settings.get("scheduler", "none")
-    if name not in SCHEDULERS:
+    text = settings.get("scheduler", "none")
+    names = [_REGISTRY.split(part)[0] for part in _parts_of(text)]
+    unknown = [name for name in names if name.strip() not in SCHEDULERS]
+    if unknown:
+        example = f"{unknown[0].strip()}()" if len(names) == 1 else "[…, …]"
         raise UsageError(
-            f"the study was made with the scheduler {name!r}, which is none of whet's ({', '.join(SCHEDULERS)}): "
-            f"give it again, as in whet.load(…, scheduler={name}())"
+            f"the study was made with the scheduler {text!r}, which is none of whet's ({', '.join(SCHEDULERS)}): "
+            f"give it again, as in whet.load(…, scheduler={example})"
         )
-    return _REGISTRY.made(name, settings.get("scheduler_options", {}))
+    if len(names) > 1:
+        return scheduler_named(text)
+    return _REGISTRY.made(text, settings.get("scheduler_options", {}))
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:

@@ -31,6 +31,8 @@ _MODE_STEPS = 10  # on each rung and at the end, from the mode of the rung below
 _N_UPDATES = 1  # of each chain, likewise
 _REMEMBERED = 256
 
+Choose = Callable[[Floats, Floats, int], NDArray[np.intp]]  # points, values, how many at most -> which to keep
+
 
 class Chains:
     """Sets of hyperparameters for one kind of data.
@@ -65,13 +67,14 @@ def samples(
     earlier: Floats | None,
     x: Floats,
     values: Floats,
-    choose: Callable[[Floats, Floats, int], NDArray[np.intp]] = lambda x, values, most: subset(values, most),
+    choose: Choose | None = None,
 ) -> Floats:
     """Return (*n_sets*, p) hyperparameters for *values*, (n,), at *x*, (n, d), from those *earlier* on fewer points.
 
-    The mode comes first. *output_of* finds how the values become what the process is fitted to.
+    The mode comes first. *output_of* finds how the values become what the process is fitted to, *choose* which of many
+    points it is fitted to; without it those that `subset` says.
     """
-    chosen = choose(x, values, _MOST_POINTS)
+    chosen = subset(values, _MOST_POINTS) if choose is None else choose(x, values, _MOST_POINTS)
     features = Features(cube, x[chosen])
     mean, std = prior(features)
     theta = np.repeat(mean[None], n_sets, axis=0) if earlier is None else earlier

@@ -37,11 +37,11 @@ _JITTER = 1e-8  # variance that keeps covariances of equal points positive defin
 class Features:
     """The map from points to features, which knows the levels of categories that *x*, (n, d), has.
 
-    Where *x* is (n, d + 1), with fidelities, so are all points, and t is the last feature, (n, q + 1).
+    Where *x* is (n, d + 1), with fidelities, t is the last feature, (n, q + 1), and points without one are at t = 1.
     """
 
     def __init__(self, cube: Cube, x: Floats) -> None:
-        self.has_fidelity = x.shape[1] > cube.d
+        self.has_fidelity = bool(x.shape[1] > cube.d)
         self._numeric = np.flatnonzero(~cube.is_category)
         axes = np.flatnonzero(cube.is_category)
         self._levels = [(axis, np.unique(x[~np.isnan(x[:, axis]), axis])) for axis in axes]
@@ -51,6 +51,7 @@ class Features:
 
     def __call__(self, x: Floats) -> Floats:
         """Return the (n, q) features of *x*, (n, d)."""
+        x = self.complete(x)
         f = np.zeros((len(x), len(self.axis_of) + self.has_fidelity))
         if self.has_fidelity:
             f[:, -1] = x[:, -1]
@@ -65,6 +66,12 @@ class Features:
             f[rows, start + np.where(is_known, place, len(levels))] = np.sqrt(0.5)  # two that differ are 1 apart
             start += len(levels) + 1
         return f
+
+    def complete(self, x: Floats) -> Floats:
+        """Return *x*, (n, d), with the highest fidelity where points have one and these have not."""
+        if self.has_fidelity and x.shape[1] == self.d:
+            return np.column_stack([x, np.ones(len(x))])
+        return x
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,8 +7,6 @@ Notation as in `whet.algorithms.gp.kernel`, for one set of hyperparameters:
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from whet.algorithms.cube import Floats
@@ -67,9 +65,9 @@ def log_likelihood(theta: Floats, f: Floats, y: Floats, features: Features) -> t
     value = -0.5 * float(y @ weights) - float(np.log(np.diagonal(factor)).sum())
     slope_k = 0.5 * (np.outer(weights, weights) - inverse)
     z = z[0, :, : len(features.axis_of)]
-    if hyper.along is None:
-        slope_matern, matern, by_along = slope_k, k, []
-    else:
+    slope_matern, matern = slope_k, k
+    by_along: list[float] = []
+    if hyper.along is not None:
         slope_matern, matern, by_along = _by_fidelity(slope_k, k, f[:, -1], hyper.along)
     slope_r2 = slope_matern * hyper.signal[0] * matern_slope(squared_distances(z))
     slope_z = 4 * (z * slope_r2.sum(axis=1)[:, None] - slope_r2 @ z)
@@ -80,7 +78,7 @@ def log_likelihood(theta: Floats, f: Floats, y: Floats, features: Features) -> t
     return value, np.concatenate([by_axes, of_variances, *_by_warping(f, numeric, hyper), by_along])
 
 
-def _by_fidelity(slope_k: Floats, k: Floats, t: Floats, along: Along) -> tuple[Floats, Floats, list[Any]]:
+def _by_fidelity(slope_k: Floats, k: Floats, t: Floats, along: Along) -> tuple[Floats, Floats, list[float]]:
     """Return the slope by the (n, n) Matern covariances, these, and the slopes by what theta has of fidelities."""
     apart, decays = along.decays(t, t)
     decay, common = decays[0], along.in_common(apart)[0]
@@ -90,7 +88,7 @@ def _by_fidelity(slope_k: Floats, k: Floats, t: Floats, along: Along) -> tuple[F
     slope_factor = slope_k * matern
     by_share = share * (1 - share) * (slope_factor * (1 - decay)).sum()
     by_length = (1 - share) * (slope_factor * decay * apart).sum() / length
-    return slope_k * factor, matern, [by_share, by_length, (slope_k * common).sum()]
+    return slope_k * factor, matern, [float(by_share), float(by_length), float((slope_k * common).sum())]
 
 
 def _by_warping(f: Floats, slope: Floats, hyper: Hyper) -> tuple[Floats, Floats]:

@@ -84,7 +84,7 @@ class Posterior:
     def imagining(self, x: Floats, rng: np.random.Generator) -> Posterior:
         """Return what is believed once the points *x*, (p, d), have come to what each set imagines there."""
         y = np.hstack([self.y, self.draw(x, rng)])
-        return Posterior(self.features, self.hyper, np.vstack([self._x, x]), y)
+        return Posterior(self.features, self.hyper, np.vstack([self._x, self.features.complete(x)]), y)
 
     def lowest(self, n: int) -> Floats:
         """Return the (s, 1) lowest of the last *n* > 0 values that each set has seen."""

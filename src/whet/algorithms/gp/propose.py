@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whet.algorithms.cube import Bools, Cube, Floats
 from whet.algorithms.gp import chains, failures
@@ -25,7 +26,7 @@ from whet.algorithms.gp.failures import Failures, share_of
 from whet.algorithms.gp.kernel import Features, hyper_of
 from whet.algorithms.gp.output import Output, fitted, standardised
 from whet.algorithms.gp.posterior import Posterior
-from whet.algorithms.gp.subset import subset, subset_of_both
+from whet.algorithms.gp.subset import subset, subset_of_both, subset_of_curves
 from whet.algorithms.gp.thompson import drawn_function
 from whet.algorithms.maximise import Score, maximised
 
@@ -33,8 +34,9 @@ NAMES = (*ACQUISITIONS, "ts")  # of what makes a point promising
 
 _N_GOOD = 10  # of the best trials, around which to look
 _MOST_POINTS = 128  # that a model is fitted to
+_MOST_ROWS = 160  # of curves, likewise
 _POINTS_TIMES_SETS = 480  # what a suggestion may cost: with more points fewer hyperparameter sets are averaged
-_N_SETS, _N_LIMIT_SETS = 8, 4  # of the model of the objective, of others
+_N_SETS, _N_CURVE_SETS, _N_LIMIT_SETS = 8, 4, 4  # of the model of the objective, of that with fidelities, of others
 _FEWEST_SETS = 3
 # A failure says nothing of the objective, so no promise makes up for one that is likely: points that go well with less
 # than so much of the probability of those that did come after all others, the likelier the better.
@@ -45,15 +47,30 @@ _MOST_EXCESS = 1e9  # typical violations of a constraint: what is worse, infinit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Curves:
+    """What came of configs at several fidelities.
+
+    Attributes:
+        x: (n, d + 1) points and fidelities, the latter from 0 to 1, the highest; in an order that depends on nothing
+            but the trials, so that what is known of fewer of them is of use.
+        y: (n,) their values, to be minimised and finite.
+    """
+
+    x: Floats
+    y: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Data:
     """What is known.
 
     Attributes:
         x: (n, d) points.
-        y: (n,) their values, to be minimised; NaN where they failed.
+        y: (n,) their values, to be minimised; NaN where they failed. With *curves* any of the values of each.
         excess: (n, c) by how much each constraint is broken, at most 0 where it is met; NaN where unknown.
         pending: (p, d) points that are being tried.
         is_new: tells which of the (m, d) points nobody has been given.
+        curves: where values at lower fidelities are known, all values; what is wanted is the best at the highest.
     """
 
     x: Floats
@@ -61,6 +78,7 @@ class Data:
     excess: Floats
     pending: Floats
     is_new: Callable[[Floats], Bools]
+    curves: Curves | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +111,40 @@ class Proposer:
         self._cube, self._seed = cube, seed
         self._acquisition = acquisition
         self._chains = Chains(partial(chains.samples, cube, seed, _N_SETS, fitted))
+        of_curves = partial(chains.samples, cube, seed, _N_CURVE_SETS, fitted, choose=subset_of_curves)
+        self._curve_chains = Chains(of_curves)
         self._failure_chains = Chains(partial(failures.samples, cube, seed, _N_LIMIT_SETS))
         self._limit_chains: dict[int, Chains] = {}
 
     def propose(self, data: Data, rng: np.random.Generator) -> tuple[Floats, Belief]:
         """Return a point, (d,), and what is believed of it; two points at least must have a value."""
+        return self.view(data, rng).proposed(rng)
+
+    def view(self, data: Data, rng: np.random.Generator) -> View:
+        """Return what is believed once *data* are known; two points at least, or two rows of curves, have a value."""
         has_failed = np.isnan(data.y)
         has_value = ~has_failed
         x, y = data.x[has_value], data.y[has_value]
-        output = fitted(y)
-        posterior = self._posterior(self._chains, x, y, output)
+        rows = Curves(x, y) if data.curves is None else data.curves
+        output = fitted(rows.y)
+        if data.curves is None:
+            posterior = self._posterior(self._chains, rows, output, subset(rows.y, _MOST_POINTS))
+        else:
+            chosen = subset_of_curves(rows.x, rows.y, _MOST_ROWS)
+            posterior = self._posterior(self._curve_chains, rows, output, chosen)
         limits = self._limits(data)
         least_log_p = np.log(_LEAST_P) + np.median(limits[0](x)) if has_failed.any() else -np.inf
         meets = (data.excess[has_value] <= 0).all(axis=1)
         # Until something meets the constraints, that is what is looked for.
         best = np.full((1, 1), output(y[meets]).min()) if meets.any() else None
-        if len(data.pending):
-            posterior = posterior.imagining(data.pending[-_MOST_PENDING:], rng)
-            best = None if best is None else np.minimum(best, posterior.lowest(min(len(data.pending), _MOST_PENDING)))
+        pending = data.pending[-_MOST_PENDING:]
+        if len(pending):
+            posterior = posterior.imagining(pending, rng)
+        if best is not None and data.curves is not None:
+            # Nobody knows what the best config comes to at the highest fidelity, but each set believes something.
+            best = posterior(x[meets])[0].min(axis=1, keepdims=True)
+        if best is not None and len(pending):
+            best = np.minimum(best, posterior.lowest(len(pending)))
 
         def score_of(sets: Posterior) -> Score:
             promise = None if best is None else self._promise(sets, best[: len(sets.y)], rng)
@@ -130,10 +164,10 @@ class Proposer:
 
         score = score_of(posterior)
         rough = score if self._acquisition == "ts" else score_of(posterior.first(_N_ROUGH_SETS))
-        order = np.lexsort((y, ~meets))
-        point, value = maximised(score, rough, self._cube, data.is_new, x[order[:_N_GOOD]], rng)
-        p_well = float(np.exp(sum(limit(point[None])[0] for limit in limits))) if limits else None
-        return point, _believed(posterior, output, (float(y.min()), float(y.max())), point, value, p_well)
+        middle = y if data.curves is None else posterior(x)[0].mean(axis=0)
+        good = x[np.lexsort((middle, ~meets))[:_N_GOOD]]
+        seen = float(rows.y.min()), float(rows.y.max())
+        return View(self._cube, data.is_new, posterior, output, limits, score, rough, good, seen)
 
     def _promise(self, posterior: Posterior, best: Floats, rng: np.random.Generator) -> Score:
         if self._acquisition == "ts":
@@ -142,12 +176,12 @@ class Proposer:
         acquisition = ACQUISITIONS[self._acquisition]
         return lambda points: acquisition(*posterior(points), best)
 
-    def _posterior(self, chains: Chains, x: Floats, values: Floats, output: Output) -> Posterior:
-        theta = chains.theta(x, values)
-        chosen = subset(values, _MOST_POINTS)
+    def _posterior(self, known: Chains, rows: Curves, output: Output, chosen: NDArray[np.intp]) -> Posterior:
+        theta = known.theta(rows.x, rows.y)
         theta = theta[: min(len(theta), max(_FEWEST_SETS, round(_POINTS_TIMES_SETS / len(chosen))))]
-        features = Features(self._cube, x[chosen])
-        return Posterior(features, hyper_of(theta, features), x[chosen], output(values[chosen]))
+        x = rows.x[chosen]
+        features = Features(self._cube, x)
+        return Posterior(features, hyper_of(theta, features), x, output(rows.y[chosen]))
 
     def _limits(self, data: Data) -> list[Score]:
         """Return the log probabilities of no failure, if there were any, and of each constraint known somewhere."""
@@ -173,9 +207,51 @@ class Proposer:
             updated = partial(chains.samples, self._cube, self._seed, _N_LIMIT_SETS, standardised)
             self._limit_chains[which] = Chains(updated)
         output = standardised(values)
-        posterior = self._posterior(self._limit_chains[which], x, values, output)
+        chosen = subset(values, _MOST_POINTS)
+        posterior = self._posterior(self._limit_chains[which], Curves(x, values), output, chosen)
         bound = float(output(np.zeros(1))[0])
         return lambda points: log_probability(*posterior(points), bound)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What is believed of all points, to compare some of them and to find others; made by :meth:`Proposer.view`.
+
+    Attributes:
+        score: (m, d) points -> (m,) how promising they are at the highest fidelity; what they cost is not in it.
+    """
+
+    _cube: Cube
+    _is_new: Callable[[Floats], Bools]
+    _posterior: Posterior
+    _output: Output
+    _limits: list[Score]
+    score: Score
+    _rough: Score
+    _good: Floats
+    _seen: tuple[float, float]
+
+    def proposed(self, rng: np.random.Generator) -> tuple[Floats, Belief]:
+        """Return the most promising new point found, (d,), and what is believed of it; its score is -inf if none is."""
+        point, value = maximised(self.score, self._rough, self._cube, self._is_new, self._good, rng)
+        return point, self.belief(point, value)
+
+    def means(self, x: Floats) -> Floats:
+        """Return what *x*, (m, d), are expected to come to at the highest fidelity, on the scale that is modelled."""
+        found: Floats = self._posterior(x)[0].mean(axis=0)
+        return found
+
+    def belief(self, point: Floats, score: float) -> Belief:
+        """Return what is believed of *point*, (d,), which has this *score*."""
+        p_well = float(np.exp(sum(limit(point[None])[0] for limit in self._limits))) if self._limits else None
+        mean, var = self._posterior(point[None])
+        middle, std = float(mean.mean()), float(np.sqrt(var.mean() + mean.var()))
+        # The inverse of the transformation runs off to infinity not far beyond the values that have been seen.
+        low, high = self._seen
+        least, most = low - (high - low), high + (high - low)
+        values = np.clip(self._output.inverse(np.array([middle - std, middle, middle + std])), least, most)
+        below, median, above = values.tolist()
+        return Belief(median, above / 2 - below / 2, score, p_well)
 
 
 def _bilog(excess: Floats) -> Floats:
@@ -190,20 +266,3 @@ def _bilog(excess: Floats) -> Floats:
         v = np.clip(excess / unit, -_MOST_EXCESS, _MOST_EXCESS)
     found: Floats = np.sign(v) * np.log1p(np.abs(v))
     return found
-
-
-def _believed(
-    posterior: Posterior,
-    output: Output,
-    seen: tuple[float, float],
-    point: Floats,
-    score: float,
-    p_well: float | None,
-) -> Belief:
-    mean, var = posterior(point[None])
-    middle, std = float(mean.mean()), float(np.sqrt(var.mean() + mean.var()))
-    # The inverse of the transformation runs off to infinity not far beyond the values that have been seen.
-    least, most = seen[0] - (seen[1] - seen[0]), seen[1] + (seen[1] - seen[0])
-    values = np.clip(output.inverse(np.array([middle - std, middle, middle + std])), least, most)
-    low, median, high = values.tolist()
-    return Belief(median, high / 2 - low / 2, score, p_well)
