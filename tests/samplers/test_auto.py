@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from whet.core.history import History
-from whet.core.problem import Objective, Problem
+from whet.core.problem import BARE, Fidelity, Objective, Problem
 from whet.core.protocols import Sampler
 from whet.core.trial import State
 from whet.samplers import choosing
@@ -18,6 +18,7 @@ from whet.samplers.auto import Auto
 from whet.samplers.choosing import Facts, chosen, facts_of
 from whet.samplers.quasi_random import QuasiRandom
 from whet.samplers.random import Random
+from whet.samplers.tpe import TPE
 from whet.space.distributions import ScipyRv
 from whet.space.domain import (
     Categorical,
@@ -34,6 +35,7 @@ from whet.space.space import Space
 from whet.testing.sampler_histories import (
     ask,
     check,
+    ended,
     explored,
     given,
     history_of,
@@ -42,6 +44,7 @@ from whet.testing.sampler_histories import (
     played,
     problem_of,
     reloaded,
+    reported,
     text_of,
 )
 from whet.testing.sampler_hostile_suite import HostileSamplerContract
@@ -97,6 +100,10 @@ def name_for(**facts: Any) -> str:
         ({"n_axes": 5, "n_valued": 499, "is_continuous": False}, "gp"),
         ({"n_axes": 5, "n_valued": 740, "is_continuous": False, "budget": 750}, "gp"),
         ({"n_axes": 5, "n_valued": 500, "is_continuous": False, "budget": 751}, "tpe"),
+        ({"n_axes": 5, "n_valued": 100, "n_partial": 399, "is_continuous": False}, "gp"),
+        ({"n_axes": 5, "n_valued": 100, "n_partial": 400, "is_continuous": False}, "tpe"),
+        ({"n_axes": 5, "n_partial": 100}, "cmaes"),
+        ({"n_axes": 5, "n_valued": 10, "n_partial": 90, "n_failed": 50}, "gp"),
     ],
 )
 def test_what_suits(facts: dict[str, Any], name: str) -> None:
@@ -232,6 +239,24 @@ def test_trials_that_fail_count() -> None:
     assert chosen(facts_of(history)).name == "tpe"
     assert "600 failed" in Auto().explain(history)
     assert ask(Auto(), history, [1_200])[0].why["source"] == "tpe"
+
+
+def test_trials_that_are_known_in_part_count() -> None:
+    """Stopped, paused and running ones with a report do, and those that wait or have not reported do not."""
+    space = Space({"a": Float(0.0, 1.0), "b": Float(0.0, 1.0)})
+    for fidelity, n_partial in ((Fidelity("epochs", 1, 9), 3), (None, 0)):
+        problem = Problem(space, (Objective(BARE),), (), fidelity)
+        history = explored(history_of(problem), 6, lambda number, _: 1.0 if number == 5 else State.WAITING)
+        for number in range(3):
+            history = reported(history, number, {1: 0.5})
+        history = ended(ended(ended(history, 0, State.STOPPED), 1, State.PAUSED), 3, State.RUNNING)
+        facts = facts_of(history)
+        assert (facts.n_valued, facts.n_partial, facts.n_known) == (1, n_partial, 1 + n_partial)
+        said = Auto().explain(history)
+        assert "1 config with a value" in said
+        assert ("3 configs more that did not go all the way count as well." in said) is bool(n_partial)
+        if fidelity is not None:
+            assert "1 config with a value, 3 in part." in TPE(n_start=1).explain(history)
 
 
 # ---- what it says

@@ -19,7 +19,7 @@ from whet.core.trial import State as TrialState
 from whet.errors import UsageError
 from whet.points.codec import Codec
 from whet.points.known import known_of
-from whet.samplers.cmaes import CMAES, ranked
+from whet.samplers.cmaes import CMAES, _Rows, ranked
 from whet.samplers.names import sampler_named
 from whet.space.domain import Categorical, Float, Int, Ordinal
 from whet.space.space import Space
@@ -53,7 +53,8 @@ MIXED = Space(
 
 def state_of(sampler: CMAES, history: History) -> State:
     codec = Codec(history.problem.space)
-    return sampler._state(history, known_of(history, codec), Axes(codec.cube), partial(config_rng, history.seed))
+    rows = _Rows.of(history, known_of(history, codec))
+    return sampler._state(history, rows, Axes(codec.cube), partial(config_rng, history.seed))
 
 
 def mean_of(state: State) -> np.ndarray:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from whet.core.problem import Constraint
+from whet.core.problem import BARE, Constraint, Fidelity, Objective, Problem
 from whet.core.protocols import Sampler, Suggestion
 from whet.core.trial import State
 from whet.errors import UsageError
 from whet.points.codec import Codec
-from whet.points.known import Known, Taken, known_of
+from whet.points.known import Known, Partial, Taken, known_of
 from whet.samplers.tpe import TPE, ranking
 from whet.space.domain import Categorical, Float, Int
 from whet.space.space import Space
-from whet.testing.sampler_histories import ask, explored, history_of, measured, played, problem_of
+from whet.testing.sampler_histories import (
+    ask,
+    asked,
+    ended,
+    explored,
+    history_of,
+    measured,
+    played,
+    problem_of,
+    reported,
+)
 from whet.testing.sampler_hostile_suite import HostileSamplerContract
 from whet.testing.sampler_model_suite import ModelSamplerContract
 from whet.testing.sampler_suite import FiniteSpaceContract
@@ -80,6 +91,61 @@ def test_where_trials_fail_is_avoided() -> None:
     late = [s.config["a"] for s in suggestions[30:]]
     assert np.mean([a > 0.75 for a in late]) < 0.1
     assert max(a for a in late if a <= 0.5) > 0.48
+
+
+# ---- trials that are known in part
+LINE = Space({"a": Float(0.0, 1.0), "b": Float(0.0, 1.0)})
+IN_PART = Problem(LINE, (Objective(BARE),), (), Fidelity("epochs", 1, 9))
+
+
+def test_who_is_furthest_ahead_where_it_got_to_comes_first() -> None:
+    ahead, behind = np.array([0.5, 0.1, np.nan, 0.5, 0.3]), np.array([0, 1, 0, 2, 2])
+    partial = Partial(np.arange(5), behind, ahead, np.zeros(5, dtype=bool), np.empty(0), np.empty((5, 0)))
+    some = known([1.0, 7.0, np.nan, 0.0, 3.0])
+    assert ranking(replace(some, partial=partial)).tolist() == [1, 4, 0, 3]
+
+
+def halved(low: Any, high: Any, seed: int) -> Any:
+    """Return the history after 27 configs at one epoch, of which the best nine went on to nine, and nine more there.
+
+    *low* and *high* say what a config comes to.
+    """
+    rng, history = np.random.default_rng(seed), history_of(IN_PART, seed=seed)
+    configs = [LINE.sample(rng) for _ in range(36)]
+    for number, config in enumerate(configs):
+        history = asked(history, number, Suggestion(config))
+    best = sorted(range(27), key=lambda number: low(configs[number]))[:9]
+    for number in range(27):
+        history = reported(history, number, {1: low(configs[number])})
+        if number not in best:
+            history = ended(history, number, State.STOPPED)
+    for number in (*best, *range(27, 36)):
+        history = ended(history, number, high(configs[number]))
+    return history
+
+
+@pytest.mark.parametrize("misleads", [False, True])
+def test_low_fidelities_count_only_as_far_as_the_highest_agrees(misleads: bool) -> None:
+    """The best is at a = 0.2; where one epoch misleads it says 0.9."""
+
+    def high(config: Any) -> float:
+        return float((config["a"] - 0.2) ** 2)
+
+    def low(config: Any) -> float:
+        return float((config["a"] - 0.9) ** 2) if misleads else high(config) + 1.0
+
+    found = [s.config["a"] for seed in range(6) for s in ask(TPE(), halved(low, high, seed), range(36, 44))]
+    assert np.median(np.abs(np.array(found) - 0.2)) < (0.25 if misleads else 0.15)
+
+
+def test_stopped_trials_are_enough_for_a_model() -> None:
+    history = history_of(IN_PART, seed=1)
+    for number in range(30):
+        (suggestion,) = ask(TPE(), history, [number])
+        assert suggestion.why["source"] == ("start" if number < 6 else "tpe")
+        history = reported(asked(history, number, suggestion), number, {1: (suggestion.config["a"] - 0.3) ** 2})
+        history = ended(history, number, (State.STOPPED, State.PAUSED, State.RUNNING)[number % 3])
+    assert abs(np.median([s.config["a"] for s in ask(TPE(), history, range(30, 46))]) - 0.3) < 0.15
 
 
 # ---- branches and categories

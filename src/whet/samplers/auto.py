@@ -54,7 +54,7 @@ class Auto:
         """Say which sampler it is and why, then what is known and when it will be another one; see `Explains`."""
         facts = facts_of(history)
         choice = chosen(facts)
-        is_blind = choice.name in _MODELS and facts.n_failed and not facts.n_valued
+        is_blind = choice.name in _MODELS and facts.n_failed and not facts.n_known
         return "\n".join([choice.why, *([learned_text(history)] if is_blind else []), *choice.outlook])
 
 

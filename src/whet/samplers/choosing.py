@@ -9,6 +9,7 @@ from typing import Literal
 from whet.algorithms.sobol import MOST_DIMENSIONS
 from whet.core.history import History
 from whet.core.trial import State
+from whet.samplers.standing import n_known_in_part
 from whet.space.domain import Categorical
 from whet.text import counted
 
@@ -38,6 +39,7 @@ class Facts:
         budget: configs that the study may ask in all, if that is known.
         n_valued: configs with a value.
         n_failed: configs that failed.
+        n_partial: configs of which a part of the way to full fidelity is known: stopped, paused or running ones.
     """
 
     n_objectives: int = 1
@@ -50,6 +52,12 @@ class Facts:
     budget: int | None = None
     n_valued: int = 0
     n_failed: int = 0
+    n_partial: int = 0
+
+    @property
+    def n_known(self) -> int:
+        """Configs that a model learns from: what is known in part tells much the same."""
+        return self.n_valued + self.n_partial
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,7 @@ def facts_of(history: History) -> Facts:
         budget=_budget(history),
         n_valued=history.n_ended(State.COMPLETED) // history.repeats,
         n_failed=history.n_ended(State.FAILED) // history.repeats,
+        n_partial=n_known_in_part(history),
     )
 
 
@@ -107,7 +116,7 @@ def chosen(facts: Facts) -> Choice:
     if facts.most_categories > _MOST_CATEGORIES:
         why = f"tpe, which copes with a parameter of {facts.most_categories:,} unordered values"
         return Choice("tpe", why, [_known(facts)])
-    if facts.n_valued < _gp_until(facts) or _is_short(facts):
+    if facts.n_known < _gp_until(facts) or _is_short(facts):
         why = f"gp, a model of the objective that makes the most of each trial ({counted(facts.n_axes, 'parameter')})"
         return Choice("gp", why, [_known(facts), _after_gp(facts)])
     return _cheap(facts)
@@ -139,7 +148,7 @@ def _is_short(facts: Facts) -> bool:
 
 
 def _may_be_cmaes(facts: Facts) -> bool:
-    has_failed_much = facts.n_failed > _MOST_FAILED * (facts.n_valued + facts.n_failed)
+    has_failed_much = facts.n_failed > _MOST_FAILED * (facts.n_known + facts.n_failed)
     return facts.is_continuous and 1 < facts.n_axes <= _MOST_AXES_OF_CMAES and not has_failed_much
 
 
@@ -147,7 +156,10 @@ def _may_be_cmaes(facts: Facts) -> bool:
 def _known(facts: Facts) -> str:
     failed = f", {facts.n_failed:,} failed" if facts.n_failed else ""
     budget = "" if facts.budget is None else f"; the study ends with {counted(facts.budget, 'trial')}"
-    return f"Known so far: {counted(facts.n_valued, 'config')} with a value{failed}{budget}."
+    known = f"Known so far: {counted(facts.n_valued, 'config')} with a value{failed}{budget}."
+    if not facts.n_partial:
+        return known
+    return f"{known} {counted(facts.n_partial, 'config')} more that did not go all the way count as well."
 
 
 def _after_gp(facts: Facts) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from whet.algorithms.gp.propose import NAMES, Belief, Data, Proposer
+from whet.algorithms.gp.propose import NAMES, Proposer
 from whet.core.history import History
 from whet.core.protocols import RngOf, Suggestion
 from whet.errors import UsageError
 from whet.points.codec import Codec
+from whet.points.fidelities import KnownAtLevels
 from whet.points.known import Known
+from whet.points.modelled import data_of, numbers_of
 from whet.points.startup import Proposal, startup_point
 from whet.samplers.modelled import CodecOf, suggest_in_turn
 from whet.samplers.standing import stands_text
@@ -24,6 +25,9 @@ class GP:
 
     At home up to some hundred trials, with every kind of parameter and with conditions: the fewest trials of all
     samplers for tens of milliseconds each. Failed trials and outcome constraints have models of their own.
+
+    In a study with a fidelity the model is one of configs and fidelities as soon as trials are known in part: it learns
+    from what a scheduler has stopped or paused, and looks for the config that promises most at the highest fidelity.
 
     Args:
         acquisition: what promise is: ``"logei"``, expected improvement on the best value so far, in logarithms;
@@ -41,7 +45,7 @@ class GP:
         if isinstance(n_start, bool) or not isinstance(n_start, int) or n_start < 1:
             raise UsageError(f"gp: n_start is a whole number from 1 on, got {n_start!r}")
         self.acquisition, self.n_start = acquisition, n_start
-        self._codec_of = CodecOf()
+        self._codec_of, self._known_of = CodecOf(), KnownAtLevels()
         self._proposer: tuple[Codec, int, Proposer] | None = None
 
     def suggest(self, history: History, numbers: Sequence[int], rng_of: RngOf) -> list[Suggestion]:
@@ -53,11 +57,10 @@ class GP:
             start = startup_point(known, codec, history.seed, self.n_start)
             if start is not None:
                 return start
-            data = Data(known.x, known.y, known.excess, known.pending, known.is_new)
-            x, belief = self._proposer_of(codec, history.seed).propose(data, rng)
-            return Proposal(x, self._why(belief, sign))
+            x, belief = self._proposer_of(codec, history.seed).propose(data_of(known), rng)
+            return Proposal(x, {"source": "gp", "acquisition": self.acquisition, **numbers_of(belief, sign)})
 
-        return suggest_in_turn(history, numbers, rng_of, codec, propose)
+        return suggest_in_turn(history, numbers, rng_of, codec, propose, self._known_of(history, codec))
 
     def explain(self, history: History) -> str:
         """Say what it does and where it stands; see `Explains`."""
@@ -68,10 +71,3 @@ class GP:
         if self._proposer is None or self._proposer[0] is not codec or self._proposer[1] != seed:
             self._proposer = (codec, seed, Proposer(codec.cube, seed, self.acquisition))
         return self._proposer[2]
-
-    def _why(self, belief: Belief, sign: int) -> dict[str, Any]:
-        why = {"mean": sign * belief.mean, "std": belief.std, "score": belief.score}
-        if belief.p_well is not None:
-            why["p_well"] = belief.p_well
-        numbers = {name: float(f"{value:.6g}") for name, value in why.items() if math.isfinite(value)}
-        return {"source": "gp", "acquisition": self.acquisition, **numbers}

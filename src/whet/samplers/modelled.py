@@ -40,16 +40,22 @@ class CodecOf:
 
 
 def suggest_in_turn(
-    history: History, numbers: Sequence[int], rng_of: RngOf, codec: Codec, propose: Propose
+    history: History,
+    numbers: Sequence[int],
+    rng_of: RngOf,
+    codec: Codec,
+    propose: Propose,
+    known: Known | None = None,
 ) -> list[Suggestion]:
     """Return what *propose* proposes for each of *numbers*, the earlier ones pending; another config if one is taken.
 
-    In a finite space no config comes twice, and once all have been given there are fewer suggestions than numbers.
+    *known* is what it is to know, by default what `known_of` does. In a finite space no config comes twice, and once
+    all have been given there are fewer suggestions than numbers.
 
     Raises:
         SearchExhausted: there is none even for the first.
     """
-    known = known_of(history, codec)
+    known = known_of(history, codec) if known is None else known
     suggestions: list[Suggestion] = []
     for number in numbers:
         rng = rng_of(number)

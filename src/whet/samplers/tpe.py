@@ -15,6 +15,7 @@ from whet.core.history import History
 from whet.core.protocols import RngOf, Suggestion
 from whet.errors import UsageError
 from whet.points.codec import Codec
+from whet.points.fidelities import KnownAtLevels
 from whet.points.known import Known, violation_ranks
 from whet.points.startup import Proposal, startup_point
 from whet.samplers.modelled import CodecOf, suggest_in_turn
@@ -26,6 +27,10 @@ class TPE:
 
     Only the order of the objective's values counts. Configs that break outcome constraints come after all that meet
     them, the less broken the better; what failed or is being tried is avoided.
+
+    In a study with a fidelity the trials count as well that a scheduler has stopped or paused, and those that have
+    reported: each by the share of the trials that are ahead of it at the highest level it has reached. Under
+    ``hyperband`` that is in the place of BOHB, whose model (Falkner et al., ICML 2018) is made from one level only.
 
     Args:
         n_start: configs of an even design before the model takes over.
@@ -43,7 +48,7 @@ class TPE:
         if isinstance(gamma, bool) or not isinstance(gamma, int | float) or not 0 < gamma < 1:
             raise UsageError(f"tpe: gamma is the share of the trials that is good, between 0 and 1, got {gamma!r}")
         self.n_start, self.gamma, self.n_candidates = n_start, gamma, n_candidates
-        self._codec_of = CodecOf()
+        self._codec_of, self._known_of = CodecOf(), KnownAtLevels()
 
     def suggest(self, history: History, numbers: Sequence[int], rng_of: RngOf) -> list[Suggestion]:
         """Return what the densities favour, config after config; see `Sampler`."""
@@ -52,7 +57,7 @@ class TPE:
         def propose(known: Known, rng: np.random.Generator) -> Proposal:
             return startup_point(known, codec, history.seed, self.n_start) or self._propose(known, codec, rng)
 
-        return suggest_in_turn(history, numbers, rng_of, codec, propose)
+        return suggest_in_turn(history, numbers, rng_of, codec, propose, self._known_of(history, codec))
 
     def explain(self, history: History) -> str:
         """Say what it does and where it stands; see `Explains`."""
@@ -72,7 +77,12 @@ class TPE:
 def ranking(known: Known) -> Indices:
     """Return the configs that have a value, the best first: those that meet the constraints, then by how little not.
 
-    Ties go to the first.
+    Where some are known in part, by the share of those that are ahead at the highest level reached; then the further
+    one is better. Ties go to the first.
     """
+    if known.partial is not None:
+        ahead, behind = known.partial.ahead, known.partial.behind
+        has_value = np.flatnonzero(~np.isnan(ahead))
+        return has_value[np.lexsort((behind[has_value], ahead[has_value]))]
     has_value = np.flatnonzero(~np.isnan(known.y))
     return has_value[np.lexsort((known.y[has_value], violation_ranks(known.excess[has_value])))]
