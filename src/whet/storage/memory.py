@@ -18,7 +18,7 @@ from whet.core.history import History, amended
 from whet.core.problem import Problem
 from whet.core.protocols import Appended, StudyRecord, Summary
 from whet.core.trial import Trial
-from whet.errors import StudyBusy, StudyNotFound
+from whet.errors import StoreError, StudyBusy, StudyNotFound
 from whet.storage.batch import Batch, Progress, check_name, is_free, name_taken, unknown_name, value_to_rank
 
 
@@ -29,19 +29,44 @@ class _Kept:
     record: StudyRecord
     problem: Problem
     progress: Progress
-    events: list[Event]
+    events: list[Event]  # since the last one forgotten
+    n_forgotten: int = 0
     trials: dict[int, Trial] = field(default_factory=dict)
     ended: list[int] = field(default_factory=list)  # numbers, in the order in which they ended
     free: set[int] = field(default_factory=set)  # released numbers
     best: tuple[float, int] | None = None  # (value to minimise, number)
 
+    def after(self, seq: int) -> list[Event]:
+        """Return the events after *seq*.
+
+        Raises:
+            StoreError: they are not kept any more.
+        """
+        if seq < self.n_forgotten:
+            raise StoreError(
+                f"the events of study {self.record.name!r} up to {self.n_forgotten} are gone: its store keeps no log, "
+                "so only one object can write to it, and what it was before cannot be told"
+            )
+        return self.events[seq - self.n_forgotten :]
+
+    def forget(self) -> None:
+        """Drop all events."""
+        self.n_forgotten += len(self.events)
+        self.events.clear()
+
 
 class MemoryStore:
-    """Studies that end with this process; safe to use from several threads."""
+    """Studies that end with this process; safe to use from several threads.
+
+    Args:
+        keeps_log: keep all events. Without them, which are most of a study of very many trials, only one `Ledger` can
+            write to a study, and :meth:`events` has but the newest: enough for a simulation.
+    """
 
     url = ":memory:"
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_log: bool = True) -> None:
+        self._keeps_log = keeps_log
         self._studies: dict[int, _Kept] = {}
         self._last_id = 0
         self._holders: dict[int, list[bool]] = {}  # whether each of those who hold a study shares it
@@ -119,12 +144,15 @@ class MemoryStore:
             progress = replace(kept.progress, counts=dict(kept.progress.counts), commands=dict(kept.progress.commands))
             after = progress.seq if after is None else after
             if check is not None:
-                check(kept.events[after:])
+                check(kept.after(after))
             batch = Batch(progress, kept.trials.get)
             batch.add_all(drafts, fresh)
             numbers = batch.reserve(reserve, sorted(kept.free), owner, below) if reserve else []
             self._commit(kept, batch)
-            return Appended(kept.events[after:], batch.refused, numbers)
+            appended = Appended(kept.after(after), batch.refused, numbers)
+            if not self._keeps_log:
+                kept.forget()
+            return appended
 
     def _commit(self, kept: _Kept, batch: Batch) -> None:
         kept.progress = batch.progress
@@ -144,7 +172,7 @@ class MemoryStore:
     def events(self, study: int, after: int = 0, limit: int | None = None) -> list[Event]:
         """See `Store.events`."""
         with self._mutex:
-            return self._kept(study).events[after : None if limit is None else after + limit]
+            return self._kept(study).after(after)[:limit]
 
     # ------------------------------------------------------------------------------------------------ what is known
     def load(self, study: int) -> History:

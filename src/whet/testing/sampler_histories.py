@@ -76,14 +76,28 @@ def ended(history: History, trial: int, outcome: Outcome) -> History:
     if outcome is State.FAILED:
         spoilt = {"cause": "memory", "message": "out of memory", "exit_code": -9, "values": dict.fromkeys(names, 0.5)}
         facts.append((Kind.FAILED, trial, spoilt))
-    elif outcome is State.STOPPED:
-        facts.append((Kind.STOPPED, trial, {"values": dict.fromkeys(names, 0.5)}))
+    elif outcome in (State.STOPPED, State.PAUSED):
+        facts.append((Kind(outcome.value), trial, {"values": dict.fromkeys(names, 0.5)}))
     elif outcome is State.CANCELLED:
         facts.append((Kind.CANCELLED, trial, {}))
     elif not isinstance(outcome, State):
         values = outcome if isinstance(outcome, Mapping) else {names[0] if names else BARE: outcome}
         facts.append((Kind.COMPLETED, trial, {"values": values}))
     return _extended(history, facts)
+
+
+def reported(history: History, trial: int, curve: Mapping[float, float | Sequence[float]]) -> History:
+    """Return the history after a *trial* that waited or ran has reported, at each step its metrics or the only one."""
+    facts: list[Fact] = []
+    if history.unfinished[trial].state is State.WAITING:
+        facts.append((Kind.STARTED, trial, {"token": f"token {trial}", "owner": "somebody"}))
+    rows = [[step, *(values if isinstance(values, Sequence) else [values])] for step, values in curve.items()]
+    return _extended(history, [*facts, (Kind.REPORTED, trial, {"rows": rows})])
+
+
+def resumed(history: History, trial: int, budget: float) -> History:
+    """Return the history after a paused *trial* was given a larger budget, and waits."""
+    return _extended(history, [(Kind.RESUMED, trial, {"budget": budget})])
 
 
 def told(history: History, results: Iterable[tuple[int, Suggestion, Outcome]]) -> History:
