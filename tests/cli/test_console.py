@@ -272,6 +272,26 @@ def test_the_table(whet: Whet, write_script) -> None:
     assert text.count("\x1b[?25l") <= text.count("\x1b[?25h")
 
 
+def test_the_table_with_a_scheduler(whet: Whet, write_script) -> None:
+    write_script(
+        "fit.py",
+        "import sys, time\nfor epoch in range(1, int(sys.argv[4]) + 1):\n"
+        "    print(f'epoch={epoch} loss={sys.argv[2]}', flush=True)\n    time.sleep(0.3)\n",
+    )
+    options = ["--name", "s", "--minimize", "loss", "--scheduler", "sha", "--fidelity", "epochs=1:4"]
+    text, code = _on_terminal(whet, (30, 120), *options, "fit.py", "--x", "[3, 2, 1]")
+    assert code == 0
+    assert re.search(r"0/3 trials · 1 running · 2 paused · .* so far", text)
+    assert re.search(r"1 running · 2 stopped · .* so far", text)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert re.search(r"running +for +epochs +loss +config", plain)
+    assert re.search(r"s/2 .* 2/4 +1 @2", plain)
+    assert "left" not in plain  # nobody can know when
+    left = [line.rstrip() for line in _screen(text) if line.strip()]
+    assert any(line.startswith("s/0  paused  loss=3  x=3") for line in left)
+    assert "spent 7 epochs, as much as 1.8 full trials (1 of that repeated)" in left
+
+
 @pytest.mark.parametrize("size", [(5, 20), (3, 200), (24, 10)])
 def test_small_terminals(size: tuple[int, int], whet: Whet, write_script) -> None:
     write_script("fit.py", SCRIPT)

@@ -133,9 +133,7 @@ def test_a_misspelled_option_is_met_with_the_likely_one() -> None:
 
 # ---- what this version does not have
 _LATER: dict[str, Any] = {
-    "scheduler": None,
     "executor": None,
-    "fidelity": None,
     "preload": None,
 }
 
@@ -143,10 +141,8 @@ _LATER: dict[str, Any] = {
 @pytest.mark.parametrize(
     "given",
     [
-        {"scheduler": "asha"},
         {"executor": "ray"},
         {"executor": "inline"},
-        {"fidelity": "epochs=1:81"},
         {"preload": "torch"},
     ],
 )
@@ -155,7 +151,7 @@ def test_what_is_not_built_is_said_so(given: dict[str, Any]) -> None:
         check_built({**_LATER, **given})
 
 
-@pytest.mark.parametrize("given", [{"scheduler": "none"}, {"executor": "processes"}, {}])
+@pytest.mark.parametrize("given", [{"executor": "processes"}, {}])
 def test_what_asks_for_nothing_new_is_accepted(given: dict[str, Any]) -> None:
     assert check_built({"seed": 3, **_LATER, **given}) == {"seed": 3}
 

@@ -85,7 +85,8 @@ class Conduct:
             study.ledger.catch_up()  # what happened between reading the study and holding it
             study.ledger.commit(amendments)
             choice = Choice(study.sampler)
-            console = Console(study.name, self._style, self._progress, self._folder, self._overwrites(), choice)
+            flag = self._run.budget_flag if self._run.counts_steps else None
+            console = Console(study.name, self._style, self._progress, self._folder, self._overwrites(), choice, flag)
             try:
                 for notice in notices if self._style != "quiet" else ():
                     console.notice(notice)
@@ -128,6 +129,7 @@ class Conduct:
             slots=run.workers,
             watch=self._study.ledger.history.problem.metrics,
             metric_pattern=run.metric_pattern,
+            counts_steps=run.counts_steps,
             grace_s=run.grace_s,
             log_cap_bytes=run.log_cap_bytes,
             lock_path=self._folder / RUNNER_LOCK,
@@ -145,7 +147,7 @@ class Conduct:
             console.result(json_line(ending_record(ending)))
             return
         failed = None if console.has_shown_failure else self._last_failure(ending)
-        text = None if failed is None else failure_text(failed, ending.study.name, self._folder)
+        text = None if failed is None else failure_text(failed, ending.study.name, self._folder, self._run.budget_flag)
         for line in ending_lines(ending, text):
             console.result(line)
 

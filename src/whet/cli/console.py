@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from whet.cli.budgets import as_paused, mismatch, short_record, short_text
 from whet.cli.overwrites import Overwrites
 from whet.cli.progress import Progress
 from whet.core.history import History
@@ -12,7 +13,7 @@ from whet.core.trial import State, Trial
 from whet.describe import cause_text, json_line, state_text, trial_line, trial_name, trial_record
 from whet.explaining import Choice
 from whet.streams import Stream
-from whet.text import one_line, printable
+from whet.text import number, one_line, printable
 
 Style = Literal["table", "lines", "json", "quiet"]
 
@@ -40,6 +41,7 @@ class Console:
         folder: the study's directory, where its logs are.
         overwrites: looks out for files that trials write over each other.
         choice: says what the sampler does.
+        budget_flag: the argument that tells the program how far it may go, if one does.
 
     Attributes:
         has_shown_failure: whether the last lines of a failed trial have been shown.
@@ -53,9 +55,11 @@ class Console:
         folder: Path,
         overwrites: Overwrites | None = None,
         choice: Choice | None = None,
+        budget_flag: str | None = None,
     ) -> None:
         self._study, self._style, self._progress, self._folder = study, style, progress, folder
-        self._overwrites, self._choice = overwrites, choice
+        self._overwrites, self._choice, self._budget_flag = overwrites, choice, budget_flag
+        self._has_told_mismatch = False
         self._out, self._err = Stream("stdout"), Stream("stderr")
         self._noticed: set[str] = set()
         self.has_shown_failure = False
@@ -79,24 +83,48 @@ class Console:
             self._say(f"{trial_name(self._study, trial.number)}  failed: {failure}; it will run again")
 
     def paused(self, trial: Trial, history: History) -> None:
-        """Show how far a trial came that may go on later."""
-        if self._style in ("table", "lines"):
-            self._say(trial_line(trial, self._study, history.problem))
+        """Show how far a trial came that may go on later, or already does."""
+        trial = as_paused(trial, history.problem)
+        if self._style == "json":
+            self._record("trial_paused", trial, history)
+        elif self._style != "quiet":
+            self._say(self._line_of(trial, history))
+        self._look_at_steps(trial)
+        if self._overwrites is not None and (warning := self._overwrites.ended(trial)) is not None:
+            self.notice(warning)
 
     def ended(self, trial: Trial, history: History) -> None:
         """Show a trial that has ended."""
         self._progress.note(trial)
         if self._style == "json":
-            self._out.line(json_line({"event": "trial_finished", "study": self._study, **trial_record(trial)}))
+            self._record("trial_finished", trial, history)
         elif self._style != "quiet":
             best = "  best so far" if history.repeats == 1 and history.best() == trial.number else ""
-            line = trial_line(trial, self._study, history.problem)
+            line = self._line_of(trial, history)
             self._say(f"[{self._progress.fraction_text(history, trial.number)}] {line}{best}")
+        self._look_at_steps(trial)
         if trial.state is State.FAILED and not self.has_shown_failure and self._style != "quiet":
             self.has_shown_failure = True
-            self.notice(failure_text(trial, self._study, self._folder))
+            self.notice(failure_text(trial, self._study, self._folder, self._budget_flag))
         if self._overwrites is not None and (warning := self._overwrites.ended(trial)) is not None:
             self.notice(warning)
+
+    def _record(self, event: str, trial: Trial, history: History) -> None:
+        record = {**trial_record(trial), **short_record(trial, history.problem.fidelity)}
+        self._out.line(json_line({"event": event, "study": self._study, **record}))
+
+    def _line_of(self, trial: Trial, history: History) -> str:
+        short = short_text(trial, history.problem.fidelity)
+        line = trial_line(trial, self._study, history.problem)
+        return f"{line}  {short}" if short else line
+
+    def _look_at_steps(self, trial: Trial) -> None:
+        """Say once that what the program calls a step is not what it was told, if that shows."""
+        if self._budget_flag is None or self._has_told_mismatch or self._style == "quiet":
+            return
+        if (text := mismatch(trial, self._budget_flag)) is not None:
+            self._has_told_mismatch = True
+            self.notice(text)
 
     def tick(self, history: History) -> None:
         """Keep the table up to date."""
@@ -138,9 +166,17 @@ class Console:
             self._out.line(text)
 
 
-def failure_text(trial: Trial, study: str, folder: Path) -> str:
-    """Return how a trial failed, with the last lines that it printed and where the rest is."""
+def failure_text(trial: Trial, study: str, folder: Path, budget_flag: str | None = None) -> str:
+    """Return how a trial failed, with the last lines that it printed and where the rest is.
+
+    Where these are about *budget_flag*, the argument that whet has put in, it is said who did.
+    """
     name = trial_name(study, trial.number)
     tail = printable(trial.message).rstrip().splitlines()[-_N_TAIL_LINES:]
     shown = "".join(f"\n  | {line}" for line in tail)
+    if budget_flag is not None and trial.exit_code and any(budget_flag.lstrip("-+") in line for line in tail):
+        shown += (
+            f"\n  {one_line(budget_flag)} is how whet tells the program how far to go: it has to take it, with "
+            f"numbers such as {number(trial.budget or 1)}; with --fidelity step=LOW:HIGH nothing is passed"
+        )
     return f"{name} {state_text(trial)}{shown}\n  all it printed: {one_line(str(folder / str(trial.number)))}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from whet.cli.prepare import Prepared
+from whet.cli.spending import first_new
 from whet.core.asking import ask_drafts
 from whet.core.events import Event, Kind
 from whet.core.history import History
@@ -15,6 +17,8 @@ from whet.core.protocols import New
 from whet.core.randomness import replicate_seed
 from whet.describe import json_line
 from whet.samplers.names import sampler_named
+from whet.schedulers.fifo import Fifo
+from whet.schedulers.names import described
 from whet.storage.open import DEFAULT_STORE
 from whet.storage.places import study_dir
 from whet.streams import Stream
@@ -39,12 +43,18 @@ def show_commands(prepared: Prepared, name: str) -> int:
         n_first = max(_N_FIRST, len(prepared.first))
         n_shown = n_first if n_planned is None else min(n_first, n_planned)
     n = 0
-    for number, config, replicate in islice(_trials(prepared), None if n_shown is None else n_shown * request.repeats):
+    axis = prepared.problem.fidelity
+    for trial in islice(_trials(prepared, n_shown), None if n_shown is None else n_shown * request.repeats):
         n += 1
-        seed = replicate_seed(run.seed, replicate)
-        argv = run.argv(config, run.placeholders(name, number, seed, folder / str(number), None))
-        out.line(json_line({"number": number, "config": config, "argv": argv}) if request.is_json else shell_line(argv))
+        seed = replicate_seed(run.seed, trial.replicate)
+        known = run.placeholders(name, trial.number, seed, folder / str(trial.number), trial.budget)
+        argv = run.argv(trial.config, known, trial.budget)
+        budget = {} if axis is None else {"budget": axis.high if trial.budget is None else trial.budget}
+        record = {"number": trial.number, "config": trial.config, **budget, "argv": argv}
+        out.line(json_line(record) if request.is_json else shell_line(argv))
     count = _count_text(n, n_planned, n_shown, request.repeats)
+    if not isinstance(prepared.scheduler, Fifo):
+        count += f"; {described(prepared.scheduler)} decides how far they go, and what goes on"
     if prepared.plan.heeds_results:
         count += f"; what {prepared.plan.strategy} chooses depends on what comes of those before"
     if request.is_json:
@@ -57,20 +67,35 @@ def show_commands(prepared: Prepared, name: str) -> int:
     return 1
 
 
-def _trials(prepared: Prepared) -> Iterator[tuple[int, dict[str, Any], int]]:
-    """Yield number, config and repeat of the trials as they will run."""
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A trial as it will begin."""
+
+    number: int
+    config: dict[str, Any]
+    replicate: int
+    budget: float | None
+
+
+def _trials(prepared: Prepared, n_shown: int | None) -> Iterator[_Shown]:
+    """Yield the trials as they will begin; what a scheduler gives only once others have ended is not known."""
     history = _history(prepared)
     for trial in history.unfinished.values():
-        yield trial.number, dict(trial.config or {}), trial.replicate
+        yield _Shown(trial.number, dict(trial.config or {}), trial.replicate, trial.budget)
     sampler = sampler_named(prepared.plan.sampler)
     n = (_N_FIRST if prepared.plan.heeds_results else _CHUNK) * history.repeats
     first = history.n_numbers
-    while True:
-        drafts = ask_drafts(history, sampler, range(first, first + n), [New()] * n, now=lambda: 0.0)
+    is_bare = isinstance(prepared.scheduler, Fifo)
+    known = [] if is_bare else first_new(prepared.scheduler, history, (n_shown or _N_FIRST) * history.repeats)
+    while is_bare or known:
+        new = [New()] * n if is_bare else known[:n]
+        known = known[n:]
+        drafts = ask_drafts(history, sampler, range(first, first + len(new)), new, now=lambda: 0.0)
         for draft in drafts:
             if draft.kind is Kind.RELEASED or draft.trial is None:
                 return
-            yield draft.trial, draft.payload["config"], draft.payload["replicate"]
+            told = draft.payload
+            yield _Shown(draft.trial, told["config"], told["replicate"], told.get("budget"))
         first += n
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from whet.cli.checkpoints import put_aside
 from whet.cli.script import ScriptRun
 from whet.core.protocols import Launch
 from whet.executors.commands import Command
@@ -35,9 +36,15 @@ class Launcher:
         self._environment = _environment(run, os.environ)
 
     def command(self, launch: Launch) -> Command:
-        """Return what is started for *launch*."""
+        """Return what is started for *launch*.
+
+        Raises:
+            OSError: a checkpoint that an earlier study of the name has left cannot be put aside.
+        """
         run = self._run
         directory = self._folder / str(launch.number)
+        if launch.attempt == 1:
+            put_aside(directory)
         known = run.placeholders(
             launch.study, launch.number, launch.seed, directory, launch.budget, attempt=launch.attempt
         )

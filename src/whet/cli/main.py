@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("whet.cli.status:status_command", "Show the studies that are going on."),
     "history": ("whet.cli.status:history_command", "Show every study, oldest first."),
     "show": ("whet.cli.show:show_command", "Show a study and its trials."),
+    "simulate": ("whet.cli.simulate:simulate_command", "Compare schedulers on the curves of a study."),
     "explain": ("whet.cli.explain:explain_command", "Say how the next configs are chosen, and why."),
     "best": ("whet.cli.show:best_command", "Show the best trial and its command line."),
     "logs": ("whet.cli.files:logs_command", "Print what a trial printed."),

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whet.cli.sweep import Sweep, Varied
+from whet.core.protocols import Scheduler
 from whet.errors import UsageError
 from whet.samplers.names import SAMPLERS, described, plain_name, sampler_named, split_options
+from whet.schedulers.fifo import Fifo
+from whet.schedulers.names import SCHEDULERS, scheduler_from
 from whet.space.domain import Float
-from whet.space.dsl import Budget, Drawn, Open
+from whet.space.dsl import Drawn, Open
 from whet.space.grid import n_configs
 from whet.space.space import Space
-from whet.space.values import format_value
+from whet.text import number
 
 STRATEGIES = (*SAMPLERS, "none")
-LATER_STRATEGIES = ("nsga2", "bohb")
-SCHEDULERS = ("none",)
-LATER_SCHEDULERS = ("median", "sha", "hyperband", "asha", "freeze_thaw", "pbt", "pb2")
+LATER_STRATEGIES = ("nsga2",)
+LATER_SCHEDULERS = ("pbt", "pb2")
 DEFAULT_MAX_TRIALS = 1_000
 _BY_NUMBER = ("grid", "random", "quasi_random", "none")
+_BOHB = ("tpe", "hyperband")  # Falkner et al., BOHB: Robust and Efficient Hyperparameter Optimization at Scale, 2018
 _THREE_DECADES = 1_000
 
 
@@ -74,13 +78,44 @@ def known_strategy(text: str) -> str:
         raise UsageError(f"--strategy {text}: {error}") from None
 
 
-def known_scheduler(name: str) -> str:
-    """Return the scheduler that *name* means.
+def known_scheduler(text: str | None) -> Scheduler:
+    """Return the scheduler that *text* means; for ``None`` the one that lets every trial run to its end.
 
     Raises:
-        UsageError: there is none of that name, or not in this version.
+        UsageError: there is none of that name, or not in this version, or it has no such options.
     """
-    return _known("--scheduler", name, SCHEDULERS, LATER_SCHEDULERS)
+    later = [name for name in re.findall(r"\w+", _plain(text or "")) if name in LATER_SCHEDULERS]
+    if later:
+        raise UsageError(
+            f"--scheduler {later[0]} is not available in this version of whet; available: {', '.join(SCHEDULERS)}"
+        )
+    try:
+        return scheduler_from(text)
+    except UsageError as error:
+        raise UsageError(f"--scheduler: {error}") from None
+
+
+def known_search(strategy: str | None, scheduler: str | None) -> tuple[str | None, Scheduler]:
+    """Return the strategy and the scheduler that were asked for; ``bohb`` stands for one of each.
+
+    Raises:
+        UsageError: there is none of that name, or the two do not go together.
+    """
+    name = "" if strategy is None else _plain(strategy)
+    if not re.match(r"bohb\b", name):
+        return None if strategy is None else known_strategy(strategy), known_scheduler(scheduler)
+    sampler, spender = _BOHB
+    if name != "bohb":
+        raise UsageError(
+            f"--strategy {strategy}: bohb is {sampler} under {spender}; to give one of them options: "
+            f'--strategy "{sampler}(...)" --scheduler "{spender}(...)"'
+        )
+    if scheduler is not None and not re.match(rf"{spender}\b", _plain(scheduler)):
+        raise UsageError(
+            f"--strategy bohb is {sampler} under {spender}, and --scheduler {scheduler} is another one; leave out "
+            f"--scheduler, or ask for --strategy {sampler}"
+        )
+    return sampler, known_scheduler(scheduler or spender)
 
 
 def make_plan(
@@ -94,6 +129,7 @@ def make_plan(
     timeout_s: float | None = None,
     target: float | None = None,
     yes: bool = False,
+    scheduler: Scheduler | None = None,
 ) -> Plan:
     """Decide what will be run.
 
@@ -107,6 +143,7 @@ def make_plan(
         timeout_s: ``--timeout``.
         target: ``--target``.
         yes: ``--yes``, run more than *max_trials*.
+        scheduler: who spends the budget; by default every trial runs to its end.
 
     Raises:
         UsageError: the options do not go together, or do not say when to end; names the remedy.
@@ -124,7 +161,7 @@ def make_plan(
     count, notices = _count(chosen, sweep, n_trials, n_points)
     if asked is None and chosen == "grid" and count != n_points:
         notices.append(f"the first {count:,} of {n_points:,} combinations; --strategy random takes any {count:,}")
-    notices += _hints(sweep)
+    notices += _hints(sweep, spends=not isinstance(scheduler, Fifo | None))
     return Plan(chosen, count, n_points, repeats, tuple(dict.fromkeys(notices)))
 
 
@@ -218,11 +255,15 @@ def _count(strategy: str, sweep: Sweep, n_trials: int | None, n_points: int | No
     return n_points, [f"--trials {n_trials:,}: there are only {n_points:,} combinations, so {n_points:,} trials"]
 
 
-def _hints(sweep: Sweep) -> list[str]:
+def _hints(sweep: Sweep, *, spends: bool) -> list[str]:
     hints = [hint for varied in sweep.varied if (hint := _decades_hint(varied))]
-    if sweep.fidelity is not None and isinstance(sweep.fidelity.value, Budget):
-        name, high = sweep.fidelity.argument.flag or sweep.fidelity.key, format_value(sweep.fidelity.value.high)
-        hints.append(f"{name}: without a scheduler every trial goes as far as it can, {high}")
+    if sweep.axis is not None and not spends:
+        name = sweep.axis.name if sweep.fidelity is None else sweep.fidelity.argument.flag or sweep.fidelity.key
+        high = f", {number(sweep.axis.high)}" if sweep.fidelity is not None else ""
+        hints.append(
+            f"{name}: without a scheduler every trial goes as far as it can{high}; --scheduler asha ends those that "
+            "fall behind"
+        )
     return hints
 
 

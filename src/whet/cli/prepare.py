@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from whet.cli.first import first_configs
-from whet.cli.plan import Plan, known_strategy, make_plan
+from whet.cli.plan import Plan, known_search, make_plan
 from whet.cli.program import misplaced_options, read_program
 from whet.cli.runoptions import SECTIONS, Request
 from whet.cli.script import ScriptRun
+from whet.cli.spending import check_spending
 from whet.cli.surroundings import chosen_python
 from whet.core.lookahead import DEFAULT_LOOKAHEAD, check_workers
 from whet.core.problem import Constraint, Objective, Problem
+from whet.core.protocols import Scheduler
 from whet.core.randomness import fresh_seed
 from whet.core.values import Rules, Take
 from whet.errors import UsageError
@@ -35,6 +37,7 @@ class Prepared:
     request: Request
     run: ScriptRun
     plan: Plan
+    scheduler: Scheduler
     first: tuple[Mapping[str, Any], ...]
     problem: Problem
     limits: Limits
@@ -53,7 +56,7 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
     lookahead = DEFAULT_LOOKAHEAD if request.deterministic else None
     check_workers(lookahead, request.workers)
     program, arguments = read_program(tokens)
-    asked = None if request.strategy is None else known_strategy(request.strategy)
+    asked, scheduler = known_search(request.strategy, request.scheduler)
     run = ScriptRun(
         program=program,
         arguments=tuple(arguments),
@@ -65,6 +68,7 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
         zips=request.zips,
         when=request.when,
         forbid=request.forbid,
+        fidelity=request.fidelity,
         chdir=request.chdir,
         pty=request.pty,
         workers=request.workers,
@@ -80,7 +84,7 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
     if request.trials is not None and request.trials.is_more:
         raise UsageError(f"--trials +{request.trials.n} is for `whet resume`; a new study has --trials N")
     constraints = tuple(map(Constraint.parse, request.constraints))
-    problem = Problem(run.sweep.space, objectives, constraints)
+    problem = Problem(run.sweep.space, objectives, constraints, run.axis)
     plan = make_plan(
         run.sweep,
         strategy=asked,
@@ -92,7 +96,9 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
         target=request.target,
         # A dry run starts nothing, however many there are.
         yes=request.yes or request.dry_run,
+        scheduler=scheduler,
     )
+    spending_notices = check_spending(scheduler, problem, run, lookahead)
     check_sampler(sampler_named(plan.sampler), problem)
     first, first_notices = first_configs(request.first, run)
     if plan.n_trials is not None and len(first) > plan.n_trials:
@@ -104,12 +110,20 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
         request=request,
         run=replace(run, strategy=plan.strategy),
         plan=plan,
+        scheduler=scheduler,
         first=tuple(first),
         problem=problem,
         limits=Limits(plan.n_trials, request.timeout_s, request.target, request.max_failures),
         rules=Rules(Take.parse(request.take), request.infinite, request.retries or {}),
         lookahead=lookahead,
-        notices=(*misplaced, *run.sweep.notices, *plan.notices, *objective_notices, *first_notices),
+        notices=(
+            *misplaced,
+            *run.sweep.notices,
+            *plan.notices,
+            *spending_notices,
+            *objective_notices,
+            *first_notices,
+        ),
     )
 
 

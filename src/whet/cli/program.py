@@ -34,6 +34,11 @@ class Program:
         """Short name, after which a study is called unless ``--name`` says otherwise."""
         return self.target.rpartition(".")[2] if self.kind == "module" else Path(self.target).stem
 
+    @property
+    def file_name(self) -> str:
+        """What a message calls it: the name of the file, or the module."""
+        return self.target if self.kind == "module" else Path(self.target).name
+
     def argv(self, python: str, *, base: Path | None = None) -> list[str]:
         """Return the head of a trial's command line.
 

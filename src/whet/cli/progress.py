@@ -33,6 +33,8 @@ class Progress:
 
     def eta_s(self, history: History) -> float | None:
         """Return about how many seconds are left, ``None`` while nobody can know."""
+        if history.settings.get("scheduler", "none") != "none":
+            return None  # those that have ended were the short ones
         n_total = self.n_total(history)
         return self._pace.left_s(None if n_total is None else n_total - history.n_finished)
 

@@ -13,7 +13,7 @@ from whet.cli.conduct import Conduct, gpus_for
 from whet.cli.console import chosen_style
 from whet.cli.lookup import find_study, hint, json_option, opened, store_option
 from whet.cli.options import TrialCount, duration, trial_count
-from whet.cli.plan import DEFAULT_MAX_TRIALS
+from whet.cli.plan import DEFAULT_MAX_TRIALS, known_scheduler
 from whet.cli.program import read_program
 from whet.cli.render import say
 from whet.cli.script import ScriptRun
@@ -25,6 +25,7 @@ from whet.core.lookahead import check_workers, lookahead_of
 from whet.core.problem import Problem
 from whet.core.protocols import Store, StudyRecord
 from whet.errors import StudyBusy, UsageError
+from whet.schedulers.names import described, settings_text
 from whet.space.grid import n_configs
 from whet.stopping import Limits
 from whet.study import load
@@ -42,6 +43,7 @@ class _Changes:
     target: float | None
     max_failures: int | None
     workers: int | None
+    scheduler: str | None
 
     @property
     def is_of_limits(self) -> bool:
@@ -56,6 +58,7 @@ class _Changes:
 @click.option("--target", type=float, metavar="VALUE", help="End when the first objective reaches this.")
 @click.option("--max-failures", type=click.IntRange(min=1), metavar="N", help="End after N failures in all.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Trials at a time, from now on.")
+@click.option("--scheduler", metavar="NAME", help="Only the one that the study was begun with.")
 @click.option("--yes", is_flag=True, help=f"Add more than {DEFAULT_MAX_TRIALS:,} trials.")
 @click.option("--quiet", "is_quiet", is_flag=True, help="Print only how it ended.")
 @store_option
@@ -70,6 +73,7 @@ def resume_command(name: str, yes: bool, is_quiet: bool, store: str | None, is_j
     with opened(store) as studies:
         study = find_study(studies, name)
         run = ScriptRun.from_settings(study.settings)
+        _check_scheduler(study, changes.scheduler)
         if study.holder is not None:
             limits, notices = _limits(study, standing_of(studies, study), changes, yes=yes)
             for notice in notices:
@@ -96,6 +100,20 @@ def resume_command(name: str, yes: bool, is_quiet: bool, store: str | None, is_j
         )
         head = f"resuming {one_line(study.name)}: {standing.counts_text}"
         return conduct.run([*notices, head], amendments=[*_amendments(study, run, limits), *outcomes])
+
+
+def _check_scheduler(study: StudyRecord, asked: str | None) -> None:
+    """See that *asked* is the scheduler of *study*, whose trials have the budgets and brackets that it gave them.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    before = settings_text(study.settings)
+    if asked is not None and described(known_scheduler(asked)) != before:
+        raise UsageError(
+            f"--scheduler {asked}: {study.name!r} was begun with {before}, which its trials have their budgets from, "
+            "and goes on with it; for another one begin a new study with `whet run --scheduler`"
+        )
 
 
 def _limits(study: StudyRecord, standing: Standing, changes: _Changes, *, yes: bool) -> tuple[Limits, list[str]]:
@@ -154,7 +172,8 @@ def _with_passed_on(study: StudyRecord, history: History) -> tuple[StudyRecord, 
 
 def _with_limits(standing: Standing, limits: Limits) -> Standing:
     study = standing.study
-    return Standing(replace(study, settings={**study.settings, "limits": asdict(limits)}), standing.summary)
+    amended = replace(study, settings={**study.settings, "limits": asdict(limits)})
+    return replace(standing, study=amended)
 
 
 def _pass_on(store: Store, study: StudyRecord, changes: _Changes, limits: Limits, where: str | None) -> int:

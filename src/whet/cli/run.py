@@ -12,13 +12,14 @@ import click
 from whet.cli.conduct import Conduct, gpus_for
 from whet.cli.console import chosen_style
 from whet.cli.lookup import hint
-from whet.cli.plan import Plan
 from whet.cli.prepare import LONGEST_NAME, Prepared, prepare
 from whet.cli.runoptions import Request, RunCommand, check_built
 from whet.cli.script import ScriptRun
 from whet.cli.surroundings import Surroundings
 from whet.core.protocols import Store
 from whet.errors import StudyExists
+from whet.schedulers.fifo import Fifo
+from whet.schedulers.names import described
 from whet.storage.open import DEFAULT_STORE, file_of, open_store
 from whet.study import Study
 from whet.text import counted, one_line
@@ -63,7 +64,7 @@ def _start(prepared: Prepared) -> int:
         study = _created(prepared, run, store)
         give_first(study, prepared.first)
         head = (
-            f"{one_line(study.name)}: {_how_many(prepared.plan)}, seed {run.seed} "
+            f"{one_line(study.name)}: {_how_many(prepared)}, seed {run.seed} "
             f"(from another shell: {hint('status', study.name, request.store)})"
         )
         conduct = Conduct(
@@ -79,10 +80,12 @@ def _start(prepared: Prepared) -> int:
         store.close()
 
 
-def _how_many(plan: Plan) -> str:
+def _how_many(prepared: Prepared) -> str:
+    plan = prepared.plan
+    under = "" if isinstance(prepared.scheduler, Fifo) else f" under {described(prepared.scheduler)}"
     n = "trials" if plan.n_trials is None else counted(plan.n_trials, "trial")
     times = f" × {plan.repeats} repeats" if plan.repeats > 1 else ""
-    return f"{n}{times}{'' if plan.strategy == 'none' else f' by {plan.strategy}'}"
+    return f"{n}{times}{'' if plan.strategy == 'none' else f' by {plan.strategy}'}{under}"
 
 
 def _created(prepared: Prepared, run: ScriptRun, store: Store) -> Study:
@@ -96,6 +99,8 @@ def _created(prepared: Prepared, run: ScriptRun, store: Store) -> Study:
                 prepared.problem.objectives,
                 constraints=prepared.problem.constraints,
                 sampler=prepared.plan.sampler,
+                scheduler=prepared.scheduler,
+                fidelity=prepared.problem.fidelity,
                 seed=run.seed,
                 repeats=request.repeats,
                 store=store,

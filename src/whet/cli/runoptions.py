@@ -11,9 +11,10 @@ from typing import Any, Literal
 import click
 
 from whet.cli.options import TrialCount, duration, retries, size, trial_count
-from whet.cli.plan import DEFAULT_MAX_TRIALS, STRATEGIES, known_scheduler
+from whet.cli.plan import DEFAULT_MAX_TRIALS, STRATEGIES
 from whet.core.lookahead import DEFAULT_LOOKAHEAD
 from whet.errors import UsageError
+from whet.schedulers.names import SCHEDULERS
 from whet.storage.open import DEFAULT_STORE
 from whet.text import shell_line
 
@@ -32,9 +33,9 @@ SECTIONS: Mapping[str, tuple[click.Option, ...]] = {
             "--strategy",
             "--sampler",
             metavar="NAME",
-            help=f"{', '.join(STRATEGIES[:-1])}, or none: pass every value as it is. By default grid where all "
-            "values are listed and not too many, else auto with an objective, else random. Options in brackets: "
-            '"NAME(option=value)".',
+            help=f"{', '.join(STRATEGIES[:-1])}, bohb (tpe under --scheduler hyperband), or none: pass every value as "
+            "it is. By default grid where all values are listed and not too many, else auto with an objective, else "
+            'random. Options in brackets: "NAME(option=value)".',
         ),
         _option(
             "--first",
@@ -99,6 +100,22 @@ SECTIONS: Mapping[str, tuple[click.Option, ...]] = {
         _option("--metric-pattern", metavar="REGEX", help="For metrics printed in a form of their own."),
         _option("--target", type=float, metavar="VALUE", help="End when the first objective reaches this."),
     ),
+    "How far trials go": (
+        _option(
+            "--scheduler",
+            metavar="NAME",
+            help=f"{', '.join(SCHEDULERS)}: ends trials that fall behind, or gives more to those that are ahead. "
+            'Options in brackets; several with a plus: "asha(eta=4) + patience(n=5)". By default every trial runs '
+            "to its end.",
+        ),
+        _option(
+            "--fidelity",
+            metavar="NAME=LOW:HIGH",
+            help="How far trials can go. epochs=1:81: the program's --epochs says how far, and is replaced or added; "
+            "step=1:81: nothing is passed, and the steps that it prints are counted; seconds=10:300: its time is "
+            'taken. `--epochs "budget(1, 81)"` says the same as the first.',
+        ),
+    ),
     "Limits": (
         _option("--timeout", "timeout_s", type=duration, metavar="TIME", help=f"Of the whole run: {_DAYS}."),
         _option("--trial-timeout", "trial_timeout_s", type=duration, metavar="TIME", help="Of each trial."),
@@ -145,9 +162,7 @@ SECTIONS: Mapping[str, tuple[click.Option, ...]] = {
 }
 # What the design has and this version has not; the value that asks for nothing new is accepted.
 _LATER: tuple[click.Option, ...] = (
-    _option("--scheduler", help="", hidden=True),
     _option("--executor", help="", hidden=True),
-    _option("--fidelity", help="", hidden=True),
     _option("--preload", help="", hidden=True),
 )
 _EXECUTORS = ("processes",)
@@ -176,6 +191,8 @@ class Request:
     take: str
     infinite: Literal["fail", "worst"]
     metric_pattern: str | None
+    scheduler: str | None
+    fidelity: str | None
     target: float | None
     timeout_s: float | None
     trial_timeout_s: float | None
@@ -205,14 +222,11 @@ def check_built(options: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: one of them was given, and asks for more than this version does.
     """
     kept = dict(options)
-    scheduler, executor = kept.pop("scheduler"), kept.pop("executor")
-    if scheduler is not None:
-        known_scheduler(scheduler)
+    executor = kept.pop("executor")
     if executor not in (None, *_EXECUTORS):
         raise UsageError(f"--executor {executor} is not available in this version of whet; available: processes")
-    for name in ("fidelity", "preload"):
-        if kept.pop(name):
-            raise UsageError(f"--{name} is not available in this version of whet; leave it out")
+    if kept.pop("preload"):
+        raise UsageError("--preload is not available in this version of whet; leave it out")
     return kept
 
 

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from whet.cli.budgets import budget_text, counts_steps, read_fidelity
+from whet.cli.checkpoints import checkpoint_in, is_left
 from whet.cli.program import Program
 from whet.cli.surroundings import Surroundings
 from whet.cli.sweep import Sweep, read_sweep
+from whet.core.problem import Fidelity
 from whet.core.randomness import replicate_seed
 from whet.core.trial import Trial
 from whet.errors import UsageError
-from whet.space.dsl import Budget
-from whet.space.values import format_value
 from whet.text import shell_line
 
 
@@ -33,6 +34,7 @@ class ScriptRun:
         python: interpreter of Python programs.
         strategy: which configs, as typed; ``none`` passes every argument as it is.
         literal, zips, when, forbid: as typed, one text per option given.
+        fidelity: as typed; ``None`` also where an argument is given as ``budget(low, high)``.
         chdir: each trial runs in a directory of its own.
         pty: each trial gets a terminal, for programs that keep their output back without one.
         workers: trials at the same time.
@@ -54,6 +56,7 @@ class ScriptRun:
     zips: tuple[str, ...] = ()
     when: tuple[str, ...] = ()
     forbid: tuple[str, ...] = ()
+    fidelity: str | None = None
     chdir: bool = False
     pty: bool = False
     workers: int = 1
@@ -100,11 +103,38 @@ class ScriptRun:
             self.arguments,
             literal=self.literal,
             verbatim=self.strategy == "none",
+            asked=None if self.fidelity is None else read_fidelity(self.fidelity),
             rng=np.random.default_rng(self.seed),
             when=self.when,
             forbid=self.forbid,
             zips=self.zips,
         )
+
+    @property
+    def axis(self) -> Fidelity | None:
+        """How far trials may go, and in what."""
+        return self.sweep.axis
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether the steps of reports say how far an attempt is; see `whet.cli.budgets.counts_steps`."""
+        return self.axis is None or counts_steps(self.axis, is_passed=self.sweep.fidelity is not None)
+
+    @property
+    def tells_budget(self) -> bool:
+        """Whether an argument tells the program how far it may go."""
+        return self.sweep.fidelity is not None or self.sweep.has_placeholder("budget")
+
+    @property
+    def budget_flag(self) -> str | None:
+        """The argument that tells the program how far it may go, in words: its flag, or which one it is."""
+        told = self.sweep.fidelity
+        return None if told is None else told.argument.flag or told.key
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether an argument tells the program where to go on from, or where to leave what that takes."""
+        return self.sweep.has_placeholder("checkpoint_in", "checkpoint_out")
 
     def argv(self, config: Mapping[str, Any], known: Mapping[str, str], budget: float | None = None) -> list[str]:
         """Return the command of a trial.
@@ -131,17 +161,16 @@ class ScriptRun:
             budget: how far it may go; ``None``: as far as there is.
             attempt: from the second one on, the checkpoint that an earlier one has left is what to begin with.
         """
-        fidelity = self.sweep.fidelity
-        if budget is None and fidelity is not None and isinstance(fidelity.value, Budget):
-            budget = fidelity.value.high
-        checkpoint = directory / "checkpoint"
+        axis = self.axis
+        told = "" if axis is None else budget_text(axis.high if budget is None else budget, axis)
+        checkpoint = checkpoint_in(directory)
         return {
             "study": study,
             "number": str(number),
             "seed": str(seed),
             "trial_dir": str(directory),
-            "budget": "" if budget is None else str(format_value(budget)),
-            "checkpoint_in": str(checkpoint) if attempt > 1 and checkpoint.exists() else "",
+            "budget": told,
+            "checkpoint_in": str(checkpoint) if attempt > 1 and is_left(checkpoint) else "",
             "checkpoint_out": str(checkpoint),
         }
 

@@ -13,6 +13,8 @@ from whet.core.owner import is_gone
 from whet.core.problem import Objective, Problem
 from whet.core.protocols import Store, StudyRecord, Summary
 from whet.core.trial import State, Trial
+from whet.errors import SearchExhausted, WhetError
+from whet.schedulers.names import scheduler_of
 from whet.space.grid import n_configs
 from whet.stopping import Limits
 from whet.text import counted, shell_line
@@ -29,11 +31,13 @@ class Standing:
         study: as the store lists it.
         summary: counts and best; see :attr:`counts` for what of it holds now.
         n_left_over: trials of a study without a program that are said to run, and whose process is gone.
+        has_promotions: whether paused trials are to go on, where nothing else is left to do.
     """
 
     study: StudyRecord
     summary: Summary
     n_left_over: int = 0
+    has_promotions: bool = False
 
     @cached_property
     def problem(self) -> Problem:
@@ -59,12 +63,17 @@ class Standing:
         return None if n is None else n * self.study.settings.get("repeats", 1)
 
     @property
+    def has_all(self) -> bool:
+        """Whether there are as many trials as there will ever be."""
+        return self.n_planned is not None and sum(self.counts.values()) >= self.n_planned
+
+    @property
     def phase(self) -> Phase:
         """Whether somebody runs the study, it has ended early, or nothing is left to do."""
         if self.study.holder is not None:
             return "running"
-        n_open = sum(n for state, n in self.counts.items() if not state.is_final)
-        is_done = not n_open and self.n_planned is not None and sum(self.counts.values()) >= self.n_planned
+        n_open = sum(n for state, n in self.counts.items() if not state.is_final and state is not State.PAUSED)
+        is_done = self.has_all and not n_open and not self.has_promotions
         return "finished" if is_done or self._has_met_target() else "stopped"
 
     @property
@@ -145,7 +154,21 @@ def standing_of(store: Store, study: StudyRecord) -> Standing:
     summary = store.summary(study.id)
     n_running = summary.counts.get(State.RUNNING, 0)
     is_asked_of = n_running and study.holder is None and not is_script(study)
-    return Standing(study, summary, _n_left_over(store, study, n_running) if is_asked_of else 0)
+    n_left_over = _n_left_over(store, study, n_running) if is_asked_of else 0
+    standing = Standing(study, summary, n_left_over)
+    # To ask the scheduler takes the whole history, so it is asked only where all depends on it.
+    is_asked = study.holder is None and summary.counts.get(State.PAUSED, 0) and not n_running and standing.has_all
+    return replace(standing, has_promotions=_has_promotions(store, study)) if is_asked else standing
+
+
+def _has_promotions(store: Store, study: StudyRecord) -> bool:
+    """Tell whether the scheduler of *study* would let a paused trial go on, if no new ones may begin."""
+    try:
+        return bool(scheduler_of(study.settings).assign(store.load(study.id), 1, 0))
+    except SearchExhausted:
+        return False
+    except WhetError:  # the scheduler is one of the user's own, which may want to
+        return True
 
 
 def _n_left_over(store: Store, study: StudyRecord, n_running: int) -> int:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
+from whet.cli.budgets import axis_text
 from whet.cli.lookup import CommandLines, find_study, hint, json_option, opened, store_option
 from whet.cli.render import ago, fields, local_time, print_table, say
+from whet.cli.spending import spender_text
 from whet.cli.standing import Standing, command_text, standing_of
 from whet.core.protocols import Store
 from whet.core.trial import State
@@ -71,13 +73,14 @@ def history_command(store: str | None, is_json: bool) -> int:
             duration(s.elapsed_s),
             s.phase,
             _n_of(s),
+            _n_stopped(s),
             _n_failed(s),
             s.best_text,
             command_text(s.study),
         )
         for s in standings
     ]
-    print_table(("STUDY", "BEGAN", "TOOK", "STATE", "DONE", "FAILED", "BEST", "COMMAND"), rows)
+    print_table(("STUDY", "BEGAN", "TOOK", "STATE", "DONE", "STOPPED", "FAILED", "BEST", "COMMAND"), rows)
     return 0
 
 
@@ -100,10 +103,19 @@ def _all_standings(store: Store) -> list[Standing]:
 def _show_many(standings: Sequence[Standing], store: str | None) -> None:
     shown = standings[:_MOST_SHOWN]
     rows = [
-        (s.study.name, s.phase_text, _n_of(s), _n_failed(s), s.best_text, _when(s), duration(s.elapsed_s))
+        (
+            s.study.name,
+            s.phase_text,
+            _n_of(s),
+            _n_stopped(s),
+            _n_failed(s),
+            s.best_text,
+            _when(s),
+            duration(s.elapsed_s),
+        )
         for s in shown
     ]
-    print_table(("STUDY", "STATE", "DONE", "FAILED", "BEST", "LAST SIGN", "ELAPSED"), rows)
+    print_table(("STUDY", "STATE", "DONE", "STOPPED", "FAILED", "BEST", "LAST SIGN", "ELAPSED"), rows)
     if len(standings) > len(shown):
         say(f"and {len(standings) - len(shown):,} more; all of them: whet history")
     resumable = [s.study.name for s in shown if s.can_resume]
@@ -119,6 +131,8 @@ def _show_one(standing: Standing, store: str | None) -> None:
             ("state", standing.phase_text),
             ("trials", standing.counts_text),
             ("best", "" if best is None else f"{standing.best_text}  {config_text(best.config or {})}"),
+            ("scheduler", spender_text(study.settings)),
+            ("fidelity", "" if standing.problem.fidelity is None else axis_text(standing.problem.fidelity)),
             ("began", local_time(study.created_at)),
             ("last sign", _when(standing)),
             ("elapsed", duration(standing.elapsed_s)),
@@ -146,6 +160,11 @@ def _n_of(standing: Standing) -> str:
     """Return how many trials have ended, of how many there will be."""
     n_ended = sum(n for state, n in standing.counts.items() if state.is_final)
     return f"{n_ended:,}" if standing.n_planned is None else f"{n_ended:,}/{standing.n_planned:,}"
+
+
+def _n_stopped(standing: Standing) -> str:
+    n_stopped = standing.counts.get(State.STOPPED, 0)
+    return f"{n_stopped:,}" if n_stopped else ""
 
 
 def _n_failed(standing: Standing) -> str:

@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from whet.analysis.hints import result_hints
+from whet.cli.budgets import reached_by, reached_text
 from whet.cli.lookup import hint
 from whet.cli.script import ScriptRun
+from whet.cli.spending import Spent, events_of, spent_in, spent_text
 from whet.core.history import History
 from whet.core.trial import Cause, State, Trial
 from whet.describe import cause_text, config_text, counts_text, trial_name, trial_record, values_text
 from whet.run import Outcome, Reason
+from whet.schedulers.fifo import Fifo
 from whet.study import Study
 from whet.text import counted, duration, number, one_line, printable
 
+_BEGAN_WELL = (State.STOPPED, State.PAUSED, State.WAITING)
 _N_LOOKED_AT = 12  # trials that stand for all, and metrics that are listed, when one is missing
 _BY_REASON: dict[Reason, int] = {"interrupted": 130, "terminated": 143, "hangup": 129, "broken": 1}
 _WHY_ENDED: dict[Reason, str] = {
@@ -63,7 +67,9 @@ class Ending:
         history = self.history
         is_all_run = self.n_total is not None and history.n_finished >= self.n_total
         is_over = self.outcome.reason == "done" or is_all_run
-        return is_over and all(trial.is_reserved for trial in history.unfinished.values())
+        # Where the run is done, those that are still paused are not to go on.
+        done = {State.PAUSED} if self.outcome.reason == "done" else set()
+        return is_over and all(trial.is_reserved or trial.state in done for trial in history.unfinished.values())
 
     def command(self, name: str, *options: str) -> str:
         """Return a command of whet about the study, ready to paste."""
@@ -75,7 +81,7 @@ class Ending:
         if self.outcome.reason in _BY_REASON:
             return _BY_REASON[self.outcome.reason]
         counts = self.history.counts()
-        if not counts[State.COMPLETED] + counts[State.STOPPED]:
+        if not counts[State.COMPLETED]:
             return 3
         return 1 if counts[State.FAILED] else 0
 
@@ -90,10 +96,20 @@ class Ending:
         """Return the command line of *trial*, ready to paste."""
         return self.run.command_line(trial, self.study.name, self.folder / str(trial.number))
 
+    def spent(self) -> Spent | None:
+        """Return what all attempts have spent; ``None`` where nobody spends a budget."""
+        axis, ledger = self.history.problem.fidelity, self.study.ledger
+        if axis is None or isinstance(self.study.scheduler, Fifo):
+            return None
+        is_told = self.run.sweep.fidelity is not None
+        events = events_of(ledger.store, ledger.study)
+        return spent_in(events, axis, is_told=is_told, goes_on=self.run.has_checkpoint)
+
 
 def ending_record(ending: Ending) -> dict[str, Any]:
     """Return what the last line of `--json` says."""
     best = ending.best()
+    spent = ending.spent()
     has_met_target = ending.outcome.reason == "target"  # as long as it is the same, there is nothing to resume
     return {
         "event": "study_finished",
@@ -101,6 +117,7 @@ def ending_record(ending: Ending) -> dict[str, Any]:
         "reason": ending.outcome.reason,
         "message": ending.outcome.message or None,
         "counts": {state.value: n for state, n in ending.history.counts().items()},
+        **({} if spent is None else {"spent": spent.total, "spent_again": spent.again}),
         "best": None if best is None else {**trial_record(best), "command": ending.command_of(best)},
         "resume": None if ending.is_complete or has_met_target else ending.command("resume"),
         "exit_code": ending.exit_code,
@@ -111,6 +128,9 @@ def ending_lines(ending: Ending, last_failure: str | None) -> Iterator[str]:
     """Yield what a person reads at the end; *last_failure* is what a failing trial printed, if one is to be shown."""
     history = ending.history
     yield f"{one_line(ending.study.name)}: {counts_text(history)}, in {duration(ending.took_s)}"
+    spent, axis = ending.spent(), history.problem.fidelity
+    if spent is not None and axis is not None and spent.total:
+        yield spent_text(spent, axis)
     why = _WHY_ENDED.get(ending.outcome.reason)
     if why:
         yield why
@@ -122,6 +142,8 @@ def ending_lines(ending: Ending, last_failure: str | None) -> Iterator[str]:
         yield from _best_lines(ending, best)
     elif history.counts()[State.COMPLETED]:
         yield from _why_no_best(ending)
+    else:
+        yield from _why_none_completed(ending)
     if not ending.is_complete:
         target = ("--target", "VALUE") if ending.outcome.reason == "target" else ()
         yield f"to go on: {ending.command('resume', *target)}"
@@ -151,6 +173,24 @@ def _why_no_best(ending: Ending) -> Iterator[str]:
     elif problem.constraints:
         yield "no completed trial meets the constraints"
         yield from _unseen(ending)
+
+
+def _why_none_completed(ending: Ending) -> Iterator[str]:
+    """Say what has become of trials that began well, and which of them came furthest."""
+    counts, ledger = ending.history.counts(), ending.study.ledger
+    n_short = counts[State.STOPPED] + counts[State.PAUSED]
+    if not n_short:
+        return
+    yield f"no trial was run to its end, so none is the best one: {counted(n_short, 'trial')} ended on the way"
+    objectives, axis = ending.history.problem.objectives, ending.history.problem.fidelity
+    if len(objectives) != 1 or axis is None:
+        return
+    sign, name = objectives[0].sign, objectives[0].name
+    known = (t for t in ledger.store.trials(ledger.study) if t.state in _BEGAN_WELL and name in t.values)
+    furthest = max(known, key=lambda t: (reached_by(t) or 0.0, -sign * t.values[name]), default=None)
+    if furthest is not None:
+        shown = f"{values_text(furthest, ending.history.problem)}  {config_text(furthest.config or {})}"
+        yield f"the furthest: {trial_name(ending.study.name, furthest.number)}  {reached_text(furthest, axis)}  {shown}"
 
 
 def _unseen(ending: Ending) -> Iterator[str]:

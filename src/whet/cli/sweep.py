@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from whet.cli.arguments import Argument, flag_key, read_arguments
+from whet.cli.budgets import Asked, axis_of, budget_text
 from whet.cli.program import Program
 from whet.cli.rulecheck import check_varies, never_taken
+from whet.core.problem import Fidelity
 from whet.errors import UsageError
 from whet.space.conditions import match_name, parse_condition
 from whet.space.domain import Categorical, Domain
@@ -39,7 +41,8 @@ class Varied:
     def render(self, config: Mapping[str, Any], budget: float | None) -> list[str]:
         """Return the arguments for *config*; none for an absent flag."""
         if isinstance(self.value, Budget):
-            return self.argument.with_value(str(format_value(self.value.high if budget is None else budget)))
+            axis = axis_of(self.key, self.value)
+            return self.argument.with_value(budget_text(axis.high if budget is None else budget, axis))
         if self.key not in config:
             return []
         value = config[self.key]
@@ -58,12 +61,14 @@ class Sweep:
         pieces: the arguments in order; a text is passed as it is, placeholders aside.
         space: the parameters in command-line order, with conditions, constraints and zips.
         notices: what the user should know, each once.
+        unpassed: how far trials may go, where no argument tells the program.
     """
 
     program: Program
     pieces: tuple[str | Varied, ...]
     space: Space
     notices: tuple[str, ...] = ()
+    unpassed: Fidelity | None = None
 
     @property
     def varied(self) -> tuple[Varied, ...]:
@@ -72,11 +77,23 @@ class Sweep:
 
     @property
     def fidelity(self) -> Varied | None:
-        """The argument given as ``budget(low, high)``, if there is one."""
+        """The argument that says how far a trial may go, if there is one."""
         for piece in self.pieces:
             if isinstance(piece, Varied) and isinstance(piece.value, Budget):
                 return piece
         return None
+
+    @property
+    def axis(self) -> Fidelity | None:
+        """How far trials may go, and in what."""
+        if self.fidelity is None or not isinstance(self.fidelity.value, Budget):
+            return self.unpassed
+        return axis_of(self.fidelity.key, self.fidelity.value)
+
+    def has_placeholder(self, *names: str) -> bool:
+        """Tell whether a fixed argument holds one of these of :data:`PLACEHOLDERS`."""
+        texts = [piece for piece in self.pieces if isinstance(piece, str)]
+        return any(f"{{{name}}}" in text for name in names for text in texts)
 
     def render(
         self,
@@ -109,6 +126,7 @@ def read_sweep(
     *,
     literal: Collection[str] = (),
     verbatim: bool = False,
+    asked: Asked | None = None,
     rng: np.random.Generator | None = None,
     when: Sequence[str] = (),
     forbid: Sequence[str] = (),
@@ -121,6 +139,7 @@ def read_sweep(
         arguments: those behind it, as typed.
         literal: flags whose values are never expanded.
         verbatim: expand nothing at all (the strategy ``none``).
+        asked: what ``--fidelity`` asks for.
         rng: draws the distributions that have a size, in command-line order.
         when: conditions, ``momentum: opt == 'sgd'``.
         forbid: expressions that exclude combinations.
@@ -130,21 +149,26 @@ def read_sweep(
         GrammarError: a value does not parse.
         UsageError: an option names nothing that varies, or the parameters make no space.
     """
-    reader = _Reader(literal, verbatim, np.random.default_rng() if rng is None else rng)
+    reader = _Reader(literal, verbatim, asked, np.random.default_rng() if rng is None else rng)
     for argument in read_arguments(arguments):
         reader.take(argument)
     reader.check_literals()
+    reader.add_budget(program.file_name)
     space = reader.space(when, forbid, zips)
-    return Sweep(program, tuple(reader.pieces), space, tuple(dict.fromkeys(reader.notices)))
+    unpassed = None if asked is None else asked.unpassed
+    return Sweep(program, tuple(reader.pieces), space, tuple(dict.fromkeys(reader.notices)), unpassed)
 
 
 class _Reader:
     """What has been read of the arguments so far."""
 
-    def __init__(self, literal: Collection[str], verbatim: bool, rng: np.random.Generator) -> None:
+    def __init__(self, literal: Collection[str], verbatim: bool, asked: Asked | None, rng: np.random.Generator) -> None:
         self._literal = {flag_key(name).replace("_", "-"): name for name in literal}
         self._unmet = dict(self._literal)
         self._verbatim = verbatim
+        self._asked = asked
+        self._has_budget = False
+        self._flags: list[str] = []
         self._rng = rng
         self._n_positional = 0
         self._domains: dict[str, Domain] = {}
@@ -155,12 +179,17 @@ class _Reader:
 
     def take(self, argument: Argument) -> None:
         """Add an argument, as it is or as one that varies."""
+        self._flags += [argument.flag] if argument.flag not in ("", "--") else []
         if argument.value is None:
+            self._check_has_value(argument)
             self.pieces.append(argument.flag)
             return
         self._n_positional += not argument.flag
         name = flag_key(argument.flag) or f"arg{self._n_positional}"
         self._names.append(name)
+        if self._asked is not None and self._asked.is_for(name):
+            self._replace(self._asked, name, argument)
+            return
         is_literal = self._unmet.pop(name.replace("_", "-"), None) or name.replace("_", "-") in self._literal
         if self._verbatim or is_literal:
             self.pieces += argument.with_value(argument.value)
@@ -179,8 +208,8 @@ class _Reader:
         if isinstance(value, Listed):
             self.notices += value.notices
         if isinstance(value, Budget):
-            if any(isinstance(piece, Varied) and isinstance(piece.value, Budget) for piece in self.pieces):
-                raise UsageError(f"{argument.flag or name}: there is a budget(low, high) already; expected only one")
+            self._check_only_budget(argument.flag or name)
+            self._has_budget = True
         elif isinstance(value, Toggle):
             if not argument.flag.startswith("-"):
                 raise UsageError(
@@ -190,6 +219,48 @@ class _Reader:
         else:
             self._domains[key] = value.domain
         self.pieces.append(Varied(key, argument, value, origin))
+
+    def _check_only_budget(self, name: str) -> None:
+        if self._asked is not None:
+            raise UsageError(
+                f"{name}: budget(low, high) and --fidelity {self._asked.text} both say how far trials go; leave one out"
+            )
+        if self._has_budget:
+            raise UsageError(f"{name}: there is a budget(low, high) already; expected only one")
+
+    def _replace(self, asked: Asked, name: str, argument: Argument) -> None:
+        """Put the budget that ``--fidelity`` asks for in the place of a value."""
+        what = argument.flag or name
+        if self._has_budget:
+            raise UsageError(f"--fidelity {asked.text}: {what} is given twice; leave one out")
+        value = parse_value(argument.value or "", flag=what)
+        if isinstance(value, Budget):
+            self._check_only_budget(what)
+        if not (isinstance(value, Verbatim) or self._verbatim):
+            raise UsageError(
+                f"--fidelity {asked.text}: {what} varies ({argument.value}), and it cannot say how far a trial goes as "
+                "well; give it one value, or leave --fidelity out"
+            )
+        self._has_budget = True
+        self.pieces.append(Varied(self._free(name), argument, asked.budget, asked.budget))
+
+    def _check_has_value(self, argument: Argument) -> None:
+        if self._asked is not None and argument.flag and self._asked.is_for(flag_key(argument.flag)):
+            raise UsageError(
+                f"--fidelity {self._asked.text}: {argument.flag} has no value whose place the budget could take; "
+                "leave the flag out, and it is added with one"
+            )
+
+    def add_budget(self, program: str) -> None:
+        """Add the argument that ``--fidelity`` asks for, if the program is given none."""
+        if self._asked is None or not self._asked.is_passed or self._has_budget:
+            return
+        argument = self._asked.argument(self._flags)
+        key = self._free(flag_key(argument.flag))
+        varied = Varied(key, argument, self._asked.budget, self._asked.budget)
+        end = self.pieces.index("--") if "--" in self.pieces else len(self.pieces)
+        self.pieces.insert(end, varied)
+        self.notices.append(f"{argument.flag} is added to the arguments of {program}: how far the trial may go")
 
     def _free(self, name: str) -> str:
         """Return the key for *name*: itself, or with a number behind it when it is taken."""

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from whet.cli.progress import Progress
 from whet.core.history import History
-from whet.core.trial import Trial
+from whet.core.problem import Fidelity
+from whet.core.trial import State, Trial
 from whet.describe import config_text, quick_leader, trial_name
 from whet.progress import words_of
 from whet.screens import bar_line
@@ -87,6 +88,8 @@ class Table:
         elapsed_s = time.monotonic() - self._began
         n_total = self._progress.n_total(history)
         words = words_of(history, n_total, elapsed_s, self._progress.eta_s(history))
+        counts = history.counts()
+        words[2:2] = [f"{counts[state]} {state.value}" for state in (State.PAUSED, State.STOPPED) if counts[state]]
         return bar_line(words, history.n_finished, n_total)
 
     def _best_text(self, history: History) -> str:
@@ -98,8 +101,10 @@ class Table:
 
     def _running_table(self, running: list[Trial], history: History) -> Grid:
         objectives = [objective.name for objective in history.problem.objectives]
+        axis = history.problem.fidelity
+        told = [] if axis is None else [one_line(axis.name, 20)]
         table = Grid(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for title in ("running", "for", *objectives, "config"):
+        for title in ("running", "for", *told, *objectives, "config"):
             table.add_column(title, no_wrap=True, overflow="ellipsis")
         now = time.time()
         for trial in running:
@@ -107,10 +112,15 @@ class Table:
             table.add_row(
                 Text(trial_name(self._study, trial.number)),
                 Text(duration(elapsed_s)),
+                *(Text(f"{number(trial.curve.last_step() or 0)}/{_end(trial, axis)}") for axis in [axis] if axis),
                 *(Text(_last(trial, column)) for column in range(1, len(objectives) + 1)),
                 Text(config_text(trial.config or {})),
             )
         return table
+
+
+def _end(trial: Trial, axis: Fidelity) -> str:
+    return number(axis.high if trial.budget is None else trial.budget)
 
 
 def _last(trial: Trial, column: int) -> str:

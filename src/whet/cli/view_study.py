@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from whet.cli.budgets import axis_text, reached_by
 from whet.cli.lookup import folder_of, hint
 from whet.cli.render import ago, distinct_numbers, fields, local_time, print_table, say
+from whet.cli.spending import spender_text
 from whet.cli.standing import Standing, command_text, is_script
 from whet.core.problem import Problem
 from whet.core.protocols import Store
@@ -15,7 +17,7 @@ from whet.core.trial import Trial
 from whet.core.values import Rules
 from whet.describe import config_text, state_text
 from whet.samplers.names import settings_text
-from whet.text import counted, duration, one_line
+from whet.text import counted, duration, number, one_line
 
 _MOST_METRICS = 4  # columns, where no objective says which of them matter
 
@@ -43,6 +45,8 @@ def _study_fields(store: Store, standing: Standing, where: str | None) -> Iterat
     yield "constraints", ", ".join(f"{c.name} {c.relation} {c.bound:g}" for c in problem.constraints)
     yield "parameters", "\n".join(one_line(f"{name}  {domain}") for name, domain in problem.space.items())
     yield "sampler", settings_text(settings)
+    yield "scheduler", spender_text(settings)
+    yield "fidelity", "" if problem.fidelity is None else one_line(axis_text(problem.fidelity))
     yield "seed", str(settings.get("seed", ""))
     yield "deterministic", f"with up to {counted(lookahead, 'worker')}" if lookahead else ""
     yield "repeats", str(repeats) if repeats > 1 else ""
@@ -68,6 +72,7 @@ def print_trials(trials: Sequence[Trial], problem: Problem) -> None:
     columns = [
         ("TRIAL", [str(trial.number) for trial in trials]),
         ("STATE", [state_text(trial) for trial in trials]),
+        *([] if problem.fidelity is None else [(problem.fidelity.name, [_reached(trial) for trial in trials])]),
         *((name, distinct_numbers([_value(trial, problem, name) for trial in trials])) for name in metrics),
         *((name, _column([(trial.config or {}).get(name) for trial in trials])) for name in parameters),
         ("TOOK", ["" if trial.duration_s is None else duration(trial.duration_s) for trial in trials]),
@@ -84,6 +89,13 @@ def _value(trial: Trial, problem: Problem, name: str) -> float | None:
         return trial.values.get(name)
     i = 1 + problem.metrics.index(name)
     return next((row[i] for row in reversed(list(trial.curve)) if not math.isnan(row[i])), None)
+
+
+def _reached(trial: Trial) -> str:
+    """Return how far a trial has come, of how far it may go."""
+    reached = reached_by(trial)
+    parts = ["0" if reached is None else number(reached), *([] if trial.budget is None else [number(trial.budget)])]
+    return "/".join(parts)
 
 
 def _column(values: Sequence[Any]) -> list[str]:

@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from whet.cli.budgets import reached_by
 from whet.cli.lookup import CommandLines, folder_of
 from whet.cli.owned import is_log
 from whet.cli.render import distinct_numbers, fields, local_time, print_table, say, size
+from whet.cli.spending import rungs_of
 from whet.core.problem import Problem
 from whet.core.protocols import Store, StudyRecord
-from whet.core.trial import Trial
+from whet.core.trial import State, Trial
 from whet.describe import state_text, trial_name, trial_record
 from whet.explaining import why_text
-from whet.text import counted, duration, one_line
+from whet.text import counted, duration, number, one_line
 
 _MOST_VALUES = 30
 _N_REPORTS = 5
@@ -30,6 +32,9 @@ def trial_page(store: Store, study: StudyRecord, trial: Trial) -> dict[str, Any]
         "message": trial.message,
         "exit_code": trial.exit_code,
         "budget": trial.budget,
+        "bracket": trial.bracket,
+        "reached": reached_by(trial),
+        "rungs": [{"budget": at, "value": value} for at, value in rungs_of(trial, problem, study.settings)],
         "retries": dict(trial.retries),
         "group": trial.group,
         "replicate": trial.replicate,
@@ -55,7 +60,7 @@ def print_trial(store: Store, study: StudyRecord, trial: Trial) -> None:
         ("chosen by", why_text(trial)),
         ("files", _files_text(folder_of(store, study) / str(trial.number))),
         ("command", commands.of(trial) or commands.trouble),
-        ("message", trial.message),
+        ("reason" if trial.state in (State.STOPPED, State.PAUSED) else "message", trial.message),
     ]
     for line in fields(pairs):
         say(line)
@@ -76,12 +81,27 @@ def _life_of(study: StudyRecord, trial: Trial) -> Iterator[tuple[str, str]]:
     yield "repeat", f"{trial.replicate + 1} of {repeats}" if repeats > 1 else ""
     yield "attempts", f"{trial.attempt}{f' (run again: {retries})' if retries else ''}"
     yield "exit code", "" if trial.exit_code is None else str(trial.exit_code)
-    yield "budget", "" if trial.budget is None else f"{trial.budget:g}"
+    yield from _budget_of(study, trial)
     yield "parent", "" if trial.parent is None else str(trial.parent)
     yield "asked", local_time(trial.asked_at)
     yield "began", local_time(trial.started_at)
     yield "ended", local_time(trial.ended_at)
     yield "took", "" if trial.duration_s is None else duration(trial.duration_s)
+
+
+def _budget_of(study: StudyRecord, trial: Trial) -> Iterator[tuple[str, str]]:
+    problem = Problem.from_json(study.settings["problem"])
+    axis, reached = problem.fidelity, reached_by(trial)
+    if axis is None:
+        return
+    name = one_line(axis.name, 60)
+    told = axis.high if trial.budget is None else trial.budget
+    yield "budget", f"{name} {number(told)} of {number(axis.high)}"
+    yield "bracket", "" if trial.bracket is None else str(trial.bracket)
+    yield "reached", "" if reached is None else f"{name} {number(reached)}"
+    rungs = rungs_of(trial, problem, study.settings)
+    values = distinct_numbers([value for _, value in rungs])
+    yield "rungs", "\n".join(f"{name} {number(at)}: {value}" for (at, _), value in zip(rungs, values, strict=True))
 
 
 def _lines_of(items: Mapping[str, Any]) -> str:

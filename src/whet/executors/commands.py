@@ -7,11 +7,11 @@ side of it. The program's output is read for metrics there; what arrives here ar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from whet.core.protocols import Decision, Ended, Happening, Launch
+from whet.core.protocols import Decision, Ended, Happening, Launch, Reported
 from whet.errors import UsageError, WhetError
 from whet.executors.metric_tfevents import decoder_paths
 from whet.executors.metrics import MetricReader
@@ -72,6 +72,7 @@ class CommandExecutor:
         slots: int = 1,
         watch: Sequence[str] = (),
         metric_pattern: str | None = None,
+        counts_steps: bool = True,
         grace_s: float = 10.0,
         log_cap_bytes: int = 50_000_000,
         lock_path: Path | None = None,
@@ -85,6 +86,8 @@ class CommandExecutor:
             watch: the metrics that are reported while an attempt runs, under exactly these names, for whatever name
                 in the output they stand (`whet.executors.metrics.find_metric`).
             metric_pattern: a regular expression for lines that are not read otherwise.
+            counts_steps: whether the steps of reports are those of the study's fidelity; where they are of something
+                else, all are reported at step 0.
             grace_s: how long a trial that was asked to end may take for it.
             log_cap_bytes: the size above which only the first and the last half of a log are kept.
             lock_path: a file that is locked as long as a process beside the trials lives; see `Pool`.
@@ -97,7 +100,7 @@ class CommandExecutor:
         check_bounds(slots, grace_s, log_cap_bytes)
         MetricReader(metric_pattern)
         self.slots, self.is_blocking = slots, False
-        self._render = render
+        self._render, self._counts_steps = render, counts_steps
         self._settings = {
             "watch": list(watch),
             "pattern": metric_pattern,
@@ -122,8 +125,11 @@ class CommandExecutor:
         self._pool.begin(launch.token, _order(command, launch))
 
     def decided(self, token: str, decision: Decision) -> None:
-        """End an attempt that is not to go on: programs do not wait to be told that they may."""
-        if decision is not Decision.CONTINUE:
+        """End an attempt that is to stop: programs do not wait to be told that they may go on.
+
+        One that pauses has reached the budget that it was told. It ends by itself, and may have to save where it is.
+        """
+        if decision is Decision.STOP:
             self.stop(token, "terminate")
 
     def stop(self, token: str, how: Literal["interrupt", "terminate", "kill"]) -> None:
@@ -132,7 +138,8 @@ class CommandExecutor:
 
     def poll(self, timeout_s: float) -> list[Happening]:
         """Return what has happened, waiting up to *timeout_s* seconds for the first thing."""
-        return self._pool.poll(timeout_s)
+        happenings = self._pool.poll(timeout_s)
+        return happenings if self._counts_steps else list(map(_without_steps, happenings))
 
     def close(self) -> None:
         """End every attempt now and give back all processes. Idempotent."""
@@ -140,6 +147,12 @@ class CommandExecutor:
 
     def _connect(self, n: int, lock: int | None) -> list[Slot]:
         return start_runner(n, self._settings, lock)
+
+
+def _without_steps(happening: Happening) -> Happening:
+    if not isinstance(happening, Reported):
+        return happening
+    return replace(happening, rows=[(0.0, metrics) for _, metrics in happening.rows])
 
 
 def _order(command: Command, launch: Launch) -> dict[str, Any]:
