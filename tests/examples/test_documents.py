@@ -56,11 +56,12 @@ def test_the_runs_that_are_shown_are_understood(line: str, whet: Whet) -> None:
         (0, "import whet\n\ndef train(config):\n    return config['lr'] + config['layers']\n", ""),
         (1, "", "'act': 'gelu'"),
         (2, "def train(lr, layers):\n    return abs(lr - 1e-3) + layers\n", "'layers': 1"),
+        (3, "", "stopped"),
     ],
 )
 def test_the_readme_searches_from_python(index: int, train: str, best: str, tmp_path: Path) -> None:
     blocks = _PYTHON.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     probe = f"{train}\n{blocks[index]}"
     done = subprocess.run([sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -68,8 +69,15 @@ def test_the_readme_searches_from_python(index: int, train: str, best: str, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["tutorial/first-tune.md", "how-to/tune-a-function.md"])
-def test_the_blocks_of_a_page_are_a_program(page: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("tutorial/first-tune.md", "val_acc"),  # the study shows itself
+        ("how-to/tune-a-function.md", "database"),  # what cannot be sent is named
+        ("how-to/spend-a-budget.md", "stopped worse than trial"),
+    ],
+)
+def test_the_blocks_of_a_page_are_a_program(page: str, said: str, tmp_path: Path) -> None:
     """From the first to the last, in an empty folder; an ``assert`` in a page holds."""
     blocks = _PYTHON.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
     assert len(blocks) >= 5
@@ -78,10 +86,10 @@ def test_the_blocks_of_a_page_are_a_program(page: str, tmp_path: Path) -> None:
         [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240
     )
     assert done.returncode == 0, done.stderr
-    assert "database" in done.stdout or "val_acc" in done.stdout  # what cannot be sent is named; the study shows itself
+    assert said in done.stdout
 
 
-def test_the_sampler_of_the_manual_passes_its_suite(tmp_path: Path) -> None:
+def test_the_sampler_and_the_scheduler_of_the_manual_pass_their_suites(tmp_path: Path) -> None:
     blocks = _PYTHON.findall((ROOT / "docs" / "how-to" / "extend.md").read_text(encoding="utf-8"))
     file = tmp_path / "test_manual.py"
     file.write_text("\n\n".join(blocks), encoding="utf-8")

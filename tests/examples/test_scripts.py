@@ -42,7 +42,9 @@ def test_the_first_lines_say_how_to_run_it(name: str) -> None:
 
 def test_every_script_is_tried() -> None:
     scripts = {path.name for path in EXAMPLES.glob("*.py")}
-    assert scripts == {*LED_BY_WHET, "digits.py"}  # that one by tests/examples/test_digits.py
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    assert not {name for name in scripts if f'"{name}"' not in tests}
+    assert set(LED_BY_WHET) <= scripts
 
 
 def test_the_smallest_finds_the_bump(tmp_path: Path) -> None:
