@@ -1,7 +1,7 @@
 """Compare searches that cut trials short: compositions of whet and peers in one frame, on a simulated clock.
 
 python benchmarks/fidelity.py --data FOLDER [--family lcbench] [--methods gp+asha,tpe+hyperband,random+none]
-                              [--peers optuna-tpe+hyperband,optuna-gp@3,syne-asha,…] [--workers 1,8] [--seeds 12]
+                              [--peers optuna-tpe+hyperband,optuna-gp@2,syne-asha,…] [--workers 1,8] [--seeds 12]
 
 Prints the normalised regret (0: the best known, 1: the median of random configs) at 25, 50 and 100 % of a budget of 20
 full trainings: H, of the config that is best at the highest level reached so far, trained to the end; F, of the best
@@ -31,9 +31,9 @@ from whet.errors import UsageError
 
 PEERS = {
     "lcbench": "optuna-random,optuna-tpe,optuna-tpe+median-from-2,optuna-tpe+sha-from-2,optuna-tpe+hyperband-from-2,"
-    "optuna-random+sha-from-2,optuna-random+hyperband-from-2,optuna-gp@3,syne-asha-from-2,syne-bohb-from-2",
+    "optuna-random+sha-from-2,optuna-random+hyperband-from-2,optuna-gp@2,syne-asha-from-2,syne-bohb-from-2",
     "rbv2_xgboost": "optuna-random,optuna-tpe,optuna-tpe+median,optuna-tpe+sha,optuna-tpe+hyperband,"
-    "optuna-random+sha,optuna-random+hyperband,optuna-gp@3,syne-asha,syne-bohb",
+    "optuna-random+sha,optuna-random+hyperband,optuna-gp@2,syne-asha,syne-bohb",
 }
 
 

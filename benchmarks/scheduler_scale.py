@@ -65,18 +65,18 @@ class Scene:
         return self.parts[min(len(self.made) * N_PARTS // self.n_trials, N_PARTS - 1)]
 
     def fold(self, *drafts: Draft) -> None:
-        began = time.process_time()
+        began = time.thread_time()
         self.history = previewed(drafts, self.history)
-        self.part.history_s += time.process_time() - began
+        self.part.history_s += time.thread_time() - began
 
     def assign(self, n: int, now: float) -> int:
         """Give up to *n* free workers something to do; return how many got it."""
-        began = time.process_time()
+        began = time.thread_time()
         try:
             assigned = self.scheduler.assign(self.history, n, self.n_trials - len(self.made))
         except SearchExhausted:
             assigned = []
-        self.part.scheduler_s += time.process_time() - began
+        self.part.scheduler_s += time.thread_time() - began
         self.part.n += max(1, len(assigned))
         n_started = 0
         for one in assigned:
@@ -109,9 +109,9 @@ class Scene:
         end, slope, epoch_s = self.made[number]
         loss = end + slope * LEVELS[level] ** -0.5 + self.draw.gauss(0, 0.1)
         self.fold(Draft(Kind.REPORTED, number, {"rows": [[LEVELS[level], loss]]}))
-        began = time.process_time()
+        began = time.thread_time()
         decision = self.scheduler.decide(self.history, number)
-        self.part.scheduler_s += time.process_time() - began
+        self.part.scheduler_s += time.thread_time() - began
         self.part.n += 1
         budget = self.history.unfinished[number].budget
         if decision is Decision.CONTINUE and (budget is None or LEVELS[level] < budget):

@@ -202,7 +202,7 @@ def test_a_deterministic_study_stops_the_same_trials_whoever_is_faster(sampler: 
     assert {state for _, state, _ in one} == {State.COMPLETED, State.STOPPED}
 
 
-@pytest.mark.parametrize("scheduler", ["hyperband", "successive_halving", "asha(type=promotion)"])
+@pytest.mark.parametrize("scheduler", ["hyperband", "successive_halving", "asha(type=promotion)", "freeze_thaw"])
 def test_a_scheduler_that_promotes_cannot_be_deterministic(scheduler: str) -> None:
     def fn(config: dict[str, Any], budget: int) -> float:
         raise AssertionError("nothing is to run")

@@ -280,6 +280,10 @@ def test_commands_name_the_scheduler(here: Path) -> None:
         assert "scheduler" in said.out and "asha(eta=4) + patience(n=5)" in said.out
         assert "step from 1 to 27" in said.out
     assert "budget: asha(eta=4) + patience(n=5), step from 1 to 27" in call("explain", "s").out
+    assert call("status", "s", "--json").objects[0]["scheduler"] == "asha(eta=4) + patience(n=5)"
+    first, second = call("show", "s", "--json").objects
+    assert (first["budget"], first["reached"], "reason" in first) == (27, 27, False)
+    assert second["reason"] == "2nd of 2 at step 2, the best goes on"  # eta = 4: levels 27, 7, 2
     explained = call("explain", "s", "--json").objects[0]
     assert (explained["scheduler"], explained["fidelity"]) == ("asha(eta=4) + patience(n=5)", ["step", 1, 27, ""])
     header, row = call("history").out.splitlines()

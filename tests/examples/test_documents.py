@@ -89,6 +89,7 @@ def test_the_blocks_of_a_page_are_a_program(page: str, said: str, tmp_path: Path
     assert said in done.stdout
 
 
+@pytest.mark.slow
 def test_the_sampler_and_the_scheduler_of_the_manual_pass_their_suites(tmp_path: Path) -> None:
     blocks = _PYTHON.findall((ROOT / "docs" / "how-to" / "extend.md").read_text(encoding="utf-8"))
     file = tmp_path / "test_manual.py"

@@ -9,6 +9,7 @@ from itertools import islice
 
 import click
 
+from whet.cli.budgets import short_record
 from whet.cli.lookup import (
     CommandLines,
     all_trials,
@@ -81,7 +82,8 @@ def show_command(
         if is_json:
             commands = CommandLines(studies, target.study)
             for trial in _chosen(studies, standing, wanted, sort, after=start, limit=limit):
-                say(json_line({**trial_record(trial), "command": commands.of(trial)}))
+                short = short_record(trial, standing.problem.fidelity)
+                say(json_line({**trial_record(trial), **short, "command": commands.of(trial)}))
             return 0
         print_study(studies, standing, store)
         say()

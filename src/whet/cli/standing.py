@@ -14,7 +14,7 @@ from whet.core.problem import Objective, Problem
 from whet.core.protocols import Store, StudyRecord, Summary
 from whet.core.trial import State, Trial
 from whet.errors import SearchExhausted, WhetError
-from whet.schedulers.names import scheduler_of
+from whet.schedulers.names import scheduler_of, settings_text
 from whet.space.grid import n_configs
 from whet.stopping import Limits
 from whet.text import counted, shell_line
@@ -135,6 +135,7 @@ class Standing:
             "last_event_at": self.summary.last_event_at,
             "elapsed_s": self.elapsed_s,
             "command": command_text(self.study) or None,
+            "scheduler": settings_text(self.study.settings),
         }
 
     @cached_property

@@ -23,8 +23,8 @@ class ASHA:
     ``stopping``: every trial may go to the highest budget, and each time it reaches a level it goes on only if it is
     among the best floor(n / eta) of the n trials known there with it, or the best of all while n is less than 2 eta.
     So the first trial goes on, and each of the next few only if it is ahead of all before it. Where the first eta go on
-    whatever they come to, few trials are left for the rest: simulated with a budget of 20 whole trainings, the best is
-    worse by half after a quarter of it, and as good at the end.
+    whatever they come to, less is left for the rest: simulated with one worker and a budget of 20 whole trainings, the
+    best is worse by more than a third after a quarter of it, and about as good at the end.
 
     ``promotion``: every trial pauses at its budget, at first the lowest level. Where a slot is free, the best paused
     trial of the highest rung on which one is among the best floor(n / eta) goes on to the next level; without one a new

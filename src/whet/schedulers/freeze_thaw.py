@@ -75,7 +75,7 @@ class FreezeThaw:
         assigned: list[Assignment] = []
         while len(assigned) < n:
             # How many trials there are, and how often one went on, make each draw another.
-            key = (history.seed, _STREAM, history.n_numbers + len(assigned), table.n_values)
+            key = (history.seed, _STREAM, len(rungs.places) + len(assigned), table.n_values)
             one = table.next(proposer, self.n_start, np.random.default_rng(key))
             if one is None:
                 break
@@ -155,9 +155,9 @@ class _Table:
         repeats, unfinished = self._history.repeats, self._history.unfinished
         trials = [unfinished.get(number) for number in range(group * repeats, (group + 1) * repeats)]
         return [
-            _Paused(trial.number, trial.budget, row)
+            _Paused(trial.number, trial.budget or 0.0, row)
             for trial in trials
-            if trial is not None and trial.state is State.PAUSED and trial.budget is not None
+            if trial is not None and trial.state is State.PAUSED and (trial.budget or math.inf) < self._levels[-1]
         ]
 
     def next(self, proposer: Proposer, n_start: int, rng: np.random.Generator) -> Assignment | None:

@@ -8,6 +8,7 @@ there are none when many run at once. Trials need not report at the same steps: 
 
 from __future__ import annotations
 
+import heapq
 import math
 from array import array
 from bisect import bisect_left, insort
@@ -18,10 +19,12 @@ from whet.algorithms.cube import Floats
 from whet.core.columns import Finished
 from whet.core.history import History
 from whet.core.trial import State, Trial
+from whet.core.values import Take
 from whet.errors import UsageError
+from whet.points.rungs import take_of
 from whet.schedulers.stopper import Stopper, check_count, check_grace, check_number, is_in_grace, reported, shown
 
-_N_SEEDS = 10  # trials whose steps a new memo begins with: to take in all that ended costs as much for many as for one
+_N_SEEDS = 10  # trials, the longest, whose steps a new memo begins with: many at once cost little more than one
 _NOTHING: Floats = np.empty(0)
 
 
@@ -126,7 +129,8 @@ class Averages:
         if changes is None:
             finished = history.finished
             self._steps, self._sorted, self._at = _NOTHING, [], {}
-            first: list[Trial | Finished] = [history.unfinished[number], *finished[:_N_SEEDS]]
+            longest = heapq.nlargest(_N_SEEDS, finished, key=lambda trial: len(trial.curve.packed))
+            first: list[Trial | Finished] = [history.unfinished[number], *longest]
             seen = np.concatenate([reported(history, trial)[0] for trial in first])
             self._add_steps(history, np.unique([coarse(step) for step in seen.tolist()]))
         else:
@@ -138,9 +142,10 @@ class Averages:
         """Begin to keep the averages at *steps*, none of which is kept already."""
         before, self._steps = self._steps, steps
         rows: list[list[float]] = [[] for _ in steps]
+        take = take_of(history)
         trials: list[Trial | Finished] = [*history.finished, *history.unfinished.values()]
         for trial in trials:
-            at = self._averages_of(history, trial)
+            at = self._averages_of(history, trial, take)
             for k in np.flatnonzero(~np.isnan(at)):
                 rows[k].append(float(at[k]))
             if isinstance(trial, Trial):
@@ -150,7 +155,7 @@ class Averages:
 
     def _put(self, history: History, trial: Trial | Finished) -> None:
         """Note the averages of *trial* in the place of what was known of it."""
-        now = self._averages_of(history, trial)
+        now = self._averages_of(history, trial, take_of(history))
         before = self._at.pop(trial.number, None)
         if before is None:
             before = np.full(len(now), math.nan)
@@ -164,12 +169,12 @@ class Averages:
         if isinstance(trial, Trial):
             self._at[trial.number] = now
 
-    def _averages_of(self, history: History, trial: Trial | Finished) -> Floats:
+    def _averages_of(self, history: History, trial: Trial | Finished, take: Take) -> Floats:
         """Return the mean of what *trial* has reported by each step, (k,); NaN where it has not come as far.
 
         A complete trial has come as far as any: there is no more of it.
         """
-        steps, values = reported(history, trial)
+        steps, values = reported(history, trial, take)
         if not len(steps):
             return np.full(len(self._steps), math.nan)
         n_reports = steps.searchsorted(self._steps, side="right")

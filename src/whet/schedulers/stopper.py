@@ -13,9 +13,9 @@ from whet.core.columns import Finished
 from whet.core.history import History
 from whet.core.protocols import Assignment, Decision
 from whet.core.trial import Trial
-from whet.core.values import Rules
+from whet.core.values import Take
 from whet.errors import UsageError
-from whet.points.rungs import reports_of
+from whet.points.rungs import reports_of, take_of
 from whet.schedulers.fifo import Fifo
 
 
@@ -39,15 +39,16 @@ class Stopper:
         raise NotImplementedError("a scheduler that stops trials says which")
 
 
-def reported(history: History, trial: Trial | Finished) -> tuple[Floats, Floats]:
+def reported(history: History, trial: Trial | Finished, take: Take | None = None) -> tuple[Floats, Floats]:
     """Return how far *trial* was at each of its reports, (k,), and the objective there, (k,), to be minimised.
 
-    Steps never fall: a report that comes late counts where the trial has got to. What is no number is infinite.
+    Steps never fall: a report that comes late counts where the trial has got to. What is no number is infinite. *take*
+    is that of the study, which need not be read for each of many trials.
     """
     if not trial.curve:
         return np.empty(0), np.empty(0)
     objective = history.problem.objectives[0]
-    _, steps, values = reports_of(trial.curve, history.problem, Rules.from_json(history.settings.get("rules", {})).take)
+    _, steps, values = reports_of(trial.curve, history.problem, take_of(history) if take is None else take)
     signed = objective.sign * values[:, 0]
     reached = np.fmax.accumulate(steps)
     return np.where(np.isnan(reached), -math.inf, reached), np.where(np.isnan(signed), math.inf, signed)

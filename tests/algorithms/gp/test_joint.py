@@ -14,6 +14,7 @@ from whet.algorithms.gp.mode import log_likelihood
 from whet.algorithms.gp.posterior import Posterior
 from whet.algorithms.gp.propose import Curves, Data, Proposer, View
 from whet.algorithms.gp.subset import subset_of_curves
+from whet.algorithms.gp.thompson import drawn_function
 
 PLACES = np.array([0.3, 0.65, 1.0])
 
@@ -84,6 +85,20 @@ def test_points_without_a_fidelity_are_at_the_highest() -> None:
         assert (one == other).all()
     lower = posterior(np.column_stack([new, np.full(4, 0.3)]))
     assert not np.allclose(lower[0], posterior(new)[0])
+
+
+@pytest.mark.parametrize("n", [1, 6])
+def test_drawn_functions_have_the_moments_of_the_posterior(n: int) -> None:
+    rng = np.random.default_rng(n)
+    x = np.column_stack([rng.random((n, 2)), rng.choice(PLACES, n)])
+    features = Features(PLANE, x)
+    theta = prior(features)[0][None]
+    posterior = Posterior(features, hyper_of(theta, features), x, rng.standard_normal(n))
+    new = rng.random((5, 2))
+    draws = np.array([drawn_function(posterior, rng)(new) for _ in range(600)])
+    mean, var = posterior(new)
+    assert np.abs(draws.mean(axis=0) - mean[0]).max() < 5 * np.sqrt(var.max() / 600)
+    assert draws.var(axis=0) == pytest.approx(var[0], rel=0.35, abs=0.02)
 
 
 # ---- what it learns

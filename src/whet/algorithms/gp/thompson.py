@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from whet.algorithms.cube import Floats
-from whet.algorithms.gp.kernel import covariance, embed
+from whet.algorithms.gp.kernel import Along, covariance, embed
 from whet.algorithms.gp.posterior import Posterior
 
 _N_WAVES = 1024
@@ -27,10 +27,12 @@ def drawn_function(posterior: Posterior, rng: np.random.Generator) -> Callable[[
     which = int(rng.integers(len(posterior.hyper.signal)))
     hyper, features = posterior.hyper.among(slice(which, which + 1)), posterior.features
     z, inverse = posterior.z[which], posterior.inverse[which]
-    q = z.shape[1]
+    q = len(features.axis_of)
     waves = rng.standard_normal((q, _N_WAVES)) / np.sqrt(rng.chisquare(_DEGREES, _N_WAVES) / _DEGREES)
     phases = rng.uniform(0, 2 * np.pi, _N_WAVES)
     weights = rng.standard_normal(_N_WAVES) * np.sqrt(2 * hyper.signal / _N_WAVES)
+    if hyper.along is not None:
+        waves, phases, weights = _along(waves, phases, weights, hyper.along, rng)
 
     def from_prior(at: Floats) -> Floats:
         found: Floats = np.cos(at @ waves + phases) @ weights
@@ -45,3 +47,19 @@ def drawn_function(posterior: Posterior, rng: np.random.Generator) -> Callable[[
         return found
 
     return drawn
+
+
+def _along(
+    waves: Floats, phases: Floats, weights: Floats, along: Along, rng: np.random.Generator
+) -> tuple[Floats, Floats, Floats]:
+    """Return waves that run along the fidelity as well, and others along it only, with their phases and weights.
+
+    The spectral densities: Cauchy's for the decay, a point at 0 for the share that stays, a normal one in common.
+    """
+    shape = weights.shape
+    along_t = np.where(rng.random(shape) < along.share, 0.0, rng.standard_cauchy(shape) / along.length)
+    in_common = np.zeros_like(waves)
+    common_t = 2 * rng.standard_normal(shape)
+    waves = np.hstack([np.vstack([waves, along_t]), np.vstack([in_common, common_t])])
+    phases = np.append(phases, rng.uniform(0, 2 * np.pi, shape))
+    return waves, phases, np.append(weights, rng.standard_normal(shape) * np.sqrt(2 * along.common / len(weights)))
