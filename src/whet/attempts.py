@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ from whet.core.ending import decided, end_drafts, kind_of
 from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.ledger import Ledger
+from whet.core.lookahead import lookahead_of
 from whet.core.protocols import Decision, Ended, Executor, Reported, Scheduler
 from whet.core.trial import Cause
 from whet.core.values import Rules, Tally, judge
@@ -103,11 +104,29 @@ class Attempts:
         known = self._ledger.history
         for token, reported in rows.items():
             live = self.live[token]
-            if reported:
-                drafts.append(Draft(Kind.REPORTED, live.number, {"rows": reported}, token, time.time()))
+            for block in self._blocks(reported, live):
+                drafts.append(Draft(Kind.REPORTED, live.number, {"rows": block}, token, time.time()))
                 known = self._ledger.preview(drafts[-1:], known)
-            decisions[token] = self._decision(live, known) if reported and live.intent is None else _answer(live, known)
+                if live.intent is None:
+                    decisions[token] = self._decision(live, known)
+            if live.intent is not None and decisions[token] is Decision.CONTINUE:
+                decisions[token] = _answer(live, known)
         return drafts, known, decisions
+
+    def _blocks(self, reported: list[list[float | None]], live: Live) -> Iterator[list[list[float | None]]]:
+        """Yield the rows *reported* as they are written and decided on: together, as far as that makes no difference.
+
+        In a deterministic study it must not matter which of them happen to arrive together: each is decided on by
+        itself, and none counts that came before the trial had heard that it is to end.
+        """
+        if lookahead_of(self._ledger.history) is None:
+            if reported:
+                yield reported
+            return
+        for row in reported:
+            if live.intent in (Kind.STOPPED, Kind.PAUSED):
+                return
+            yield [row]
 
     def _clock(self, live: Live) -> float | None:
         """Return the seconds since the attempt began, where these are the fidelity; else reports have steps."""

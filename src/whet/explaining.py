@@ -1,23 +1,33 @@
-"""What a sampler does and why, in words: a line while a study runs, a few lines when asked, and a trial's ``why``."""
+"""What a search does and why, in words: lines while a study runs, a few lines when asked, and a trial's ``why``."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from whet.analysis.agreement import Agreement, agreements
 from whet.core.history import History
 from whet.core.ledger import Ledger
-from whet.core.protocols import Sampler
+from whet.core.problem import Fidelity
+from whet.core.protocols import Sampler, Scheduler
 from whet.core.trial import Trial
 from whet.describe import config_text, leader_text
+from whet.errors import UsageError
 from whet.samplers.names import described, name_of, settings_text
+from whet.schedulers.freeze_thaw import FreezeThaw
+from whet.schedulers.median import Median, Percentile
+from whet.schedulers.names import scheduler_of
 from whet.space.plain import is_number
-from whet.text import one_line
+from whet.text import counted, one_line
 
 _PAGE = 500  # trials that are read at a time
 _WIDEST = 200  # characters of what a sampler says in one line
+_ETA = 3  # from level to level, where the scheduler has none
+_NEXT_LOOK = 1.15  # times what was known at the last one: so all of them cost what a few do
 _ACQUISITIONS = {"logei": "log EI", "log_ei": "log EI", "ei": "EI", "ucb": "UCB", "pi": "PI"}
 
 
@@ -40,6 +50,61 @@ class Choice:
             return None
         self._said = said
         return f"{name_of(self._sampler)}: {one_line(said, _WIDEST)}"
+
+
+class Misled:
+    """Warns once where a scheduler compares trials at a level whose order says nothing of the next.
+
+    Args:
+        scheduler: of the study; nothing is said of one that compares no trials at levels, or learns how levels agree.
+        spelled: how a user writes the fidelity, with ``{name}``, ``{low}`` and ``{high}`` to be filled in.
+    """
+
+    def __init__(self, scheduler: Scheduler, spelled: str) -> None:
+        self._spelled, self._eta, self._next = spelled, _eta_of(scheduler), 0.0
+        self._is_over = not any(map(_ranks_at_levels, _parts_of(scheduler)))
+
+    def news(self, history: History) -> str | None:
+        """Return the warning, if *history* is much longer than at the last look, and gives reason to it."""
+        if self._is_over or history.seq < self._next or history.problem.fidelity is None:
+            return None
+        self._next = _NEXT_LOOK * history.seq
+        worst = [agreement for agreement in agreements(history, self._eta) if agreement.misleads]
+        if not worst:
+            return None
+        self._is_over = True
+        return self._warning(worst[-1], history.problem.fidelity)
+
+    def _warning(self, found: Agreement, axis: Fidelity) -> str:
+        name = one_line(axis.name, 60)
+        low, high = _amount(found.low), _amount(found.high)
+        remedy = f"begin at {high} with {self._spelled.format(name=name, low=high, high=_amount(axis.high))}"
+        if found.high == axis.high:
+            remedy = "let each trial run to its end, without a scheduler"
+        return (
+            f"low fidelities mislead: the order at {name} {low} says nothing of the order at {high} "
+            f"(rank correlation {found.correlation:.2f} over {counted(found.n, 'trial')}); {remedy}"
+        )
+
+
+def _parts_of(scheduler: Scheduler | None) -> tuple[object, ...]:
+    return tuple(getattr(scheduler, "parts", (scheduler,)))
+
+
+def _eta_of(scheduler: Scheduler | None) -> float:
+    etas: list[Any] = [getattr(part, "eta", None) for part in _parts_of(scheduler)]
+    return next((float(eta) for eta in etas if is_number(eta) and 2 <= eta < math.inf), _ETA)
+
+
+def _ranks_at_levels(part: object) -> bool:
+    """Tell whether *part* of a scheduler gives trials up for what others came to at the same level."""
+    return isinstance(part, Median | Percentile) or (hasattr(part, "eta") and not isinstance(part, FreezeThaw))
+
+
+def _amount(level: float) -> str:
+    """Return *level* in few digits, but never as more than it is: to begin above it would leave it out."""
+    short = f"{level:.4g}"
+    return short if int(level) != level and float(short) <= level else f"{level!r}".removesuffix(".0")
 
 
 class _NoWords(Exception):
@@ -73,7 +138,7 @@ def _words_or_fault(sampler: Sampler | None, history: History) -> str:
 # ---- when asked
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a sampler does and what came of it.
+    """What a search does and what came of it.
 
     Attributes:
         sampler: its name and options, as users type them.
@@ -82,6 +147,8 @@ class Explanation:
             ``enqueued`` and ``added`` where people gave them.
         best: the best trial, if there is one.
         best_text: its value, and its number.
+        axis: the fidelity's name, empty without one.
+        agreements: of each level of it with the next, where enough trials have reached both.
     """
 
     sampler: str
@@ -89,6 +156,8 @@ class Explanation:
     sources: Mapping[str, int]
     best: Trial | None
     best_text: str
+    axis: str
+    agreements: tuple[Agreement, ...]
 
     @property
     def text(self) -> str:
@@ -102,6 +171,9 @@ class Explanation:
         if self.best is not None:
             chosen = why_text(self.best)
             yield f"best: {self.best_text}{f', chosen by {chosen}' if chosen else ''}"
+        if self.agreements:
+            parts = ", ".join(map(_agreement_text, self.agreements))
+            yield f"rank correlation along {one_line(self.axis, 60)}, of the trials that came through: {parts}"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the command line's JSON."""
@@ -112,23 +184,36 @@ class Explanation:
             "explanation": self.words,
             "sources": dict(self.sources),
             "best": known,
+            "agreement": [asdict(agreement) for agreement in self.agreements],
         }
 
 
-def explanation_of(ledger: Ledger, sampler: Sampler | None) -> Explanation:
+def _agreement_text(found: Agreement) -> str:
+    misleads = ", misleads" if found.misleads else ""
+    return f"{found.low:.4g} to {found.high:.4g} {found.correlation:.2f} ({counted(found.n, 'trial')}{misleads})"
+
+
+def explanation_of(ledger: Ledger, sampler: Sampler | None, scheduler: Scheduler | None = None) -> Explanation:
     """Return the explanation of a study as its *ledger* knows it; without a *sampler*, one of the user's own is named.
+
+    The *scheduler* says where the levels are; by default the one that the study was made with.
 
     Raises:
         StoreError: the trials cannot be read.
     """
     history = ledger.history
-    leader = history.leader()
+    leader, axis = history.leader(), history.problem.fidelity
+    if scheduler is None:
+        with suppress(UsageError):  # one of the user's own
+            scheduler = scheduler_of(history.settings)
     return Explanation(
         sampler=settings_text(history.settings) if sampler is None else described(sampler),
         words=_words_or_fault(sampler, history),
         sources=_sources(ledger),
         best=None if leader is None else ledger.store.trials(ledger.study, numbers=[leader[0]])[0],
         best_text="" if leader is None else leader_text(history, leader),
+        axis="" if axis is None else axis.name,
+        agreements=tuple(agreements(history, _eta_of(scheduler))),
     )
 
 

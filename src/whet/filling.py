@@ -9,7 +9,7 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
-from whet.core.asking import ask_drafts, assigned_drafts, start_draft, waiting_numbers
+from whet.core.asking import ask_drafts, assigned_drafts, heeded, start_draft, waiting_numbers
 from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.lookahead import askable
@@ -131,7 +131,7 @@ class Filling:
             UsageError: it waits for trials, and none is running: it would wait for ever.
         """
         try:
-            assigned = self._scheduler.assign(known, n, n_new)
+            assigned = heeded(self._scheduler.assign(known, n, n_new), n, n_new)
         except SearchExhausted:
             self.is_exhausted |= n_new > 0
             return []

@@ -27,7 +27,7 @@ from whet.core.values import Rules
 from whet.errors import StoreError, UsageError
 from whet.executors.calling import bind
 from whet.executors.turns import take_turn
-from whet.explaining import Choice
+from whet.explaining import Choice, Misled
 from whet.run import Outcome, Runnable, run
 from whet.space.space import Space
 from whet.stopping import Limits, limits_of
@@ -116,7 +116,7 @@ def _check_retries(retries: object) -> None:
 
 @dataclass(slots=True)
 class Teller:
-    """An observer that also says what the sampler does, and calls the user's own callbacks.
+    """An observer that also says what the sampler does and what misleads, and calls the user's own callbacks.
 
     The first callback that fails ends the run.
 
@@ -128,6 +128,7 @@ class Teller:
     ledger: Ledger
     callbacks: Sequence[Callable[[Trial], object]] = ()
     choice: Choice | None = None
+    misled: Misled | None = None
     error: Exception | None = field(default=None, init=False)
 
     def started(self, trial: Trial, history: History) -> None:
@@ -141,12 +142,18 @@ class Teller:
         self.inner.requeued(trial, history)
 
     def paused(self, trial: Trial, history: History) -> None:
-        """See `Observer`."""
+        """Pass it on, and look at how levels agree."""
         self.inner.paused(trial, history)
+        self._look(history)
+
+    def _look(self, history: History) -> None:
+        if self.misled is not None and (warning := self.misled.news(history)) is not None:
+            self.inner.notice(warning)
 
     def ended(self, trial: Trial, history: History) -> None:
         """Pass on the end of a trial, and call back."""
         self.inner.ended(trial, history)
+        self._look(history)
         for callback in self.callbacks if self.error is None and trial.given != "added" else ():
             try:
                 callback(trial)
@@ -188,7 +195,8 @@ def run_shown(
         style=style_for(is_shown),
         is_kept=folder.is_kept,
     )
-    teller = Teller(shown, ledger, callbacks, Choice(study.sampler) if is_shown else None)
+    misled = Misled(study.scheduler, "fidelity={{'{name}': ({low}, {high})}}")
+    teller = Teller(shown, ledger, callbacks, Choice(study.sampler) if is_shown else None, misled)
     outcome = None
     try:
         outcome = run_function(study, job, limits, folder.path, teller)

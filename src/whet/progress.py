@@ -194,13 +194,14 @@ class Progress:
 
     def _last_lines(self, history: History, reason: str) -> list[str]:
         """Return how it went, why it ended and how to go on, and what failed."""
-        n_all = history.n_finished
-        trials = counted(self._n_ended, "trial") + (f" ({n_all:,} in all)" if n_all != self._n_ended else "")
+        counts = history.counts()
+        n_paused = counts[State.PAUSED]
+        n, n_all = self._n_ended + n_paused, history.n_finished + n_paused
+        trials = counted(n, "trial") + (f" ({n_all:,} in all)" if n_all != n else "")
         leader = history.leader()
         best = why_no_best(history) if leader is None else f"best {leader_text(history, leader)}"
-        counts = history.counts()
-        words = ((counts[State.STOPPED], "stopped early"), (counts[State.PAUSED], "paused"))
-        early = "".join(f", {n:,} {what}" for n, what in words if n)
+        words = ((counts[State.STOPPED], "stopped early"), (n_paused, "paused"))
+        early = "".join(f", {count:,} {what}" for count, what in words if count)
         lines = [f"{self._name}: {trials} in {duration(time.monotonic() - self._began)}{early}: {best}"]
         if self._failures:
             lines.append(self._failed_text())

@@ -81,4 +81,8 @@ def _has_failed_too_often(limits: Limits, history: History, before: History) -> 
         return n_new > 0 and n_failed >= limits.max_failures
     if n_new < _FAILURES_AT_THE_START:
         return False
-    return history.n_ended(State.COMPLETED, State.STOPPED) == before.n_ended(State.COMPLETED, State.STOPPED)
+    # A paused trial came to something, too.
+    is_paused = any(trial.n_kept for trial in history.unfinished.values())
+    return not is_paused and history.n_ended(State.COMPLETED, State.STOPPED) == before.n_ended(
+        State.COMPLETED, State.STOPPED
+    )

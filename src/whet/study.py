@@ -312,7 +312,7 @@ class Study:
     def explain(self) -> str:
         """Return in a few lines what the sampler does and why, where the configs came from, and what it expected."""
         self.ledger.catch_up()
-        return explanation_of(self.ledger, self.sampler).text
+        return explanation_of(self.ledger, self.sampler, self.scheduler).text
 
     def to_frame(self) -> Any:
         """Return the trials as a ``pandas.DataFrame``, without pandas as a dict of columns; see `whet.frames`."""

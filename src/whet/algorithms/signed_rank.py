@@ -22,7 +22,7 @@ _N_EXACT = 50  # pairs up to which every combination of signs is counted
 
 def p_larger(d: Floats) -> float:
     """Return p for differences *d*, (n,), none of which is NaN; 1 where all are 0 or there are none."""
-    ranks = _midranks(np.abs(d))[d != 0]
+    ranks = midranks(np.abs(d))[d != 0]
     if not len(ranks):
         return 1.0
     observed = ranks[d[d != 0] > 0].sum()
@@ -39,7 +39,7 @@ def p_larger(d: Floats) -> float:
     return float(shares[round(2 * observed) :].sum())
 
 
-def _midranks(sizes: Floats) -> Floats:
+def midranks(sizes: Floats) -> Floats:
     """Return the ranks of *sizes*, (n,), from 1 on; equal ones share the mean of theirs."""
     _, which, n_equal = np.unique(sizes, return_inverse=True, return_counts=True)
     last = n_equal.cumsum()

@@ -22,7 +22,7 @@ from whet.describe import json_line
 from whet.errors import ExecutorError, StoreError
 from whet.executors.commands import CommandExecutor
 from whet.executors.gpus import GpuExecutor, Gpus, gpu_amount, visible_devices
-from whet.explaining import Choice
+from whet.explaining import Choice, Misled
 from whet.storage.places import RUNNER_LOCK, study_dir
 from whet.study import Study
 
@@ -86,7 +86,10 @@ class Conduct:
             study.ledger.commit(amendments)
             choice = Choice(study.sampler)
             flag = self._run.budget_flag if self._run.counts_steps else None
-            console = Console(study.name, self._style, self._progress, self._folder, self._overwrites(), choice, flag)
+            misled = Misled(study.scheduler, "--fidelity {name}={low}:{high}")
+            console = Console(
+                study.name, self._style, self._progress, self._folder, self._overwrites(), choice, flag, misled
+            )
             try:
                 for notice in notices if self._style != "quiet" else ():
                     console.notice(notice)

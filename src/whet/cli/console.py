@@ -11,7 +11,7 @@ from whet.cli.progress import Progress
 from whet.core.history import History
 from whet.core.trial import State, Trial
 from whet.describe import cause_text, json_line, state_text, trial_line, trial_name, trial_record
-from whet.explaining import Choice
+from whet.explaining import Choice, Misled
 from whet.streams import Stream
 from whet.text import number, one_line, printable
 
@@ -42,6 +42,7 @@ class Console:
         overwrites: looks out for files that trials write over each other.
         choice: says what the sampler does.
         budget_flag: the argument that tells the program how far it may go, if one does.
+        misled: looks out for levels of the fidelity that mislead the scheduler.
 
     Attributes:
         has_shown_failure: whether the last lines of a failed trial have been shown.
@@ -56,10 +57,11 @@ class Console:
         overwrites: Overwrites | None = None,
         choice: Choice | None = None,
         budget_flag: str | None = None,
+        misled: Misled | None = None,
     ) -> None:
         self._study, self._style, self._progress, self._folder = study, style, progress, folder
         self._overwrites, self._choice, self._budget_flag = overwrites, choice, budget_flag
-        self._has_told_mismatch = False
+        self._misled, self._has_told_mismatch = misled, False
         self._out, self._err = Stream("stdout"), Stream("stderr")
         self._noticed: set[str] = set()
         self.has_shown_failure = False
@@ -90,6 +92,7 @@ class Console:
         elif self._style != "quiet":
             self._say(self._line_of(trial, history))
         self._look_at_steps(trial)
+        self._look_at_levels(history)
         if self._overwrites is not None and (warning := self._overwrites.ended(trial)) is not None:
             self.notice(warning)
 
@@ -103,6 +106,7 @@ class Console:
             line = self._line_of(trial, history)
             self._say(f"[{self._progress.fraction_text(history, trial.number)}] {line}{best}")
         self._look_at_steps(trial)
+        self._look_at_levels(history)
         if trial.state is State.FAILED and not self.has_shown_failure and self._style != "quiet":
             self.has_shown_failure = True
             self.notice(failure_text(trial, self._study, self._folder, self._budget_flag))
@@ -125,6 +129,10 @@ class Console:
         if (text := mismatch(trial, self._budget_flag)) is not None:
             self._has_told_mismatch = True
             self.notice(text)
+
+    def _look_at_levels(self, history: History) -> None:
+        if self._misled is not None and (warning := self._misled.news(history)) is not None:
+            self.notice(warning)
 
     def tick(self, history: History) -> None:
         """Keep the table up to date."""

@@ -93,6 +93,20 @@ def ask_drafts(
     ]
 
 
+def heeded(assigned: Sequence[Assignment], n: int, n_new: int) -> list[Assignment]:
+    """Return what of *assigned* can be heeded: all ends of paused trials, *n* others, *n_new* of them new trials."""
+    kept: list[Assignment] = []
+    n_kept = n_kept_new = 0
+    for one in assigned:
+        is_new = isinstance(one, New)
+        if not isinstance(one, Stop):
+            if n_kept >= n or (is_new and n_kept_new >= n_new):
+                continue
+            n_kept, n_kept_new = n_kept + 1, n_kept_new + is_new
+        kept.append(one)
+    return kept
+
+
 def assigned_drafts(assigned: Sequence[Assignment], *, now: Callable[[], float]) -> list[Draft]:
     """Return the drafts for what a scheduler has *assigned* to paused trials."""
     drafts = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from whet.core.asking import ask_drafts, assigned_drafts, release_drafts, start_draft, waiting_numbers
+from whet.core.asking import ask_drafts, assigned_drafts, heeded, release_drafts, start_draft, waiting_numbers
 from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.ledger import Ledger
@@ -14,6 +14,8 @@ from whet.core.owner import is_gone
 from whet.core.protocols import New, Sampler, Scheduler
 from whet.core.trial import Trial
 from whet.errors import NotReady, SearchExhausted, StateError
+
+_MOST_TRIES = 1000
 
 
 def hand_out(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int, n_new: int | None = None) -> list[Trial]:
@@ -26,14 +28,15 @@ def hand_out(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int, n_n
         NotReady: nothing can be asked until a running trial ends.
     """
     ledger.catch_up()
-    numbers: list[int] = []
-    while not numbers:
+    for _ in range(_MOST_TRIES):  # others may be faster each time
         known = ledger.history
         drafts = _write(ledger, _drafts(ledger, sampler, scheduler, n, n if n_new is None else n_new), known)
         numbers = [d.trial for d in drafts if d.kind is Kind.STARTED and d.trial is not None]
+        if numbers:
+            return [ledger.trial(number) for number in numbers]
         if any(d.kind is Kind.RELEASED for d in drafts):
             n_new = 0  # the space has nothing more; the scheduler may still have
-    return [ledger.trial(number) for number in numbers]
+    raise NotReady
 
 
 def _drafts(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int, n_new: int) -> list[Draft]:
@@ -55,8 +58,8 @@ def _drafts(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int, n_ne
 
 def _ask(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int, n_new: int) -> list[Draft]:
     """Reserve numbers for what the scheduler assigns; return drafts that give each a config, or release it."""
-    assigned = scheduler.assign(ledger.history, n, n_new)
-    new = [a for a in assigned if isinstance(a, New)][:n_new]
+    assigned = heeded(scheduler.assign(ledger.history, n, n_new), n, n_new)
+    new = [a for a in assigned if isinstance(a, New)]
     drafts = assigned_drafts(assigned, now=time.time)
     if new:
         left = release_drafts(ledger.history, is_gone, now=time.time)

@@ -336,8 +336,9 @@ class Executor(Protocol):
     def decided(self, token: str, decision: Decision) -> None:
         """Answer an attempt that waits for what is decided on its last report (`Launch.waits`).
 
-        Anything but ``continue`` asks it to end, and ends it after a grace period: an attempt that does not wait, such
-        as a program, is terminated as by :meth:`stop`. Unknown tokens are ignored.
+        ``stop`` asks it to end, and ends it after a grace period: an attempt that does not wait, such as a program, is
+        terminated as by :meth:`stop`. ``pause`` does the same to one that waits; a program ends by itself where it has
+        reached its budget, and may have something to save. Unknown tokens are ignored.
         """
 
     def stop(self, token: str, how: Literal["interrupt", "terminate", "kill"]) -> None:

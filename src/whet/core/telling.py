@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -19,13 +20,16 @@ def report(ledger: Ledger, scheduler: Scheduler, trial: Trial | int, values: Tol
     """Note what *trial* reports at *step*; return what it is to do, and end it where that is to stop.
 
     Raises:
-        UsageError: a value or the step is no number.
+        UsageError: a value or the step is no number, or the step is not finite.
         StaleAttempt: the attempt is no longer the trial's current one.
         StateError: the trial is not running.
     """
     metrics = metrics_of(values)
     running = _running(ledger, trial)
-    row = [number_of("the step", step), *(metrics.get(name) for name in ledger.history.problem.metrics)]
+    at = number_of("the step", step)
+    if not math.isfinite(at):
+        raise UsageError(f"the step must be a finite number, such as the epochs done so far, got {step!r}")
+    row = [at, *(metrics.get(name) for name in ledger.history.problem.metrics)]
     if all(value is None for value in row[1:]):  # not to be taken for NaN
         row.clear()
     _say(ledger, Draft(Kind.REPORTED, running.number, {"rows": [row] if row else []}, running.token))

@@ -106,10 +106,12 @@ def is_busy(history: History) -> bool:
 
 
 def at_level(problem: Problem, level: float) -> str:
-    """Return where on the fidelity a level is: ``at 9 epochs``, ``at subset 0.3``."""
+    """Return where on the fidelity a level is: ``at 9 epochs``, ``at 1 epoch``, ``at subset 0.3``."""
     assert problem.fidelity is not None, "checked before"
     amount, name = str(int(level)) if level == int(level) else f"{level:.4g}", problem.fidelity.name
-    return f"at {amount} {name}" if name.endswith("s") and amount != "1" else f"at {name} {amount}"
+    if not name.endswith("s"):
+        return f"at {name} {amount}"
+    return f"at {amount} {name[:-1] if amount == '1' else name}"
 
 
 def standing_of(problem: Problem, rungs: Rungs, number: int, level: int) -> str:
