@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 import whet
+from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.protocols import Assignment, Decision, New, Resume
 from whet.core.trial import Cause, State, Trial
-from whet.errors import SearchExhausted
+from whet.errors import SearchExhausted, StaleAttempt
 
 GRID = {"x": [0.1, 0.9, 0.2]}
 EXECUTORS = ["inline", "processes"]
@@ -394,3 +395,24 @@ def test_a_failure_that_is_told_ends_a_promoted_trial() -> None:
     assert (trial.state, trial.budget, steps(trial)) == (State.FAILED, 9, [1])
     with pytest.raises(SearchExhausted):
         study.ask()
+
+
+# ---- telling of attempts that are over
+
+
+def test_a_late_tell_does_not_speak_for_the_attempt_that_runs_now() -> None:
+    study = whet.Study({"x": (0.0, 1.0)}, fidelity={"epochs": (1, 9)}, sampler="random", seed=1)
+    first = study.ask()
+    study.ledger.commit([Draft(Kind.REQUEUED, first.number, {"reason": "lost", "counts": False}, first.token)])
+    second = study.ask()
+    with pytest.raises(StaleAttempt):
+        study.tell(first, 99.0)
+    assert study.tell(second, 1.0).values["value"] == 1.0
+
+
+def test_what_ended_below_the_highest_budget_cannot_be_told() -> None:
+    study = whet.Study({"x": (0.0, 1.0)}, fidelity={"epochs": (1, 9)}, sampler="random", scheduler="hyperband", seed=1)
+    trial = study.ask()
+    assert study.report(trial, math.nan, step=1) == "stop"
+    with pytest.raises(StaleAttempt):
+        study.tell(trial, 1.0)

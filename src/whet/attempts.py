@@ -31,6 +31,7 @@ class Live:
         tally: what it has reported so far.
         intent: what its end means if we asked for it: requeued, cancelled, stopped or paused.
         reason: for a person, why it was asked to end.
+        was_stopped: it was told to end because it went on beyond its budget.
         began: when, in seconds of the monotonic clock.
         is_current: whether it still is its trial's current attempt; what another one says is not listened to.
     """
@@ -40,6 +41,7 @@ class Live:
     intent: Kind | None = None
     reason: str = ""
     is_current: bool = True
+    was_stopped: bool = False
     began: float = field(default_factory=time.monotonic)
 
 
@@ -111,6 +113,7 @@ class Attempts:
                     decisions[token] = self._decision(live, known)
             if live.intent is not None and decisions[token] is Decision.CONTINUE:
                 decisions[token] = _answer(live, known)
+                live.was_stopped |= decisions[token] is Decision.STOP
         return drafts, known, decisions
 
     def _blocks(self, reported: list[list[float | None]], live: Live) -> Iterator[list[list[float | None]]]:
@@ -155,7 +158,10 @@ class Attempts:
     def _ending(self, live: Live, ended: Ended, known: History) -> list[Draft]:
         """Return the drafts that end an attempt."""
         payload: dict[str, Any] = {"values": live.tally.values(ended.metrics), "exit_code": ended.exit_code}
-        if live.intent is not None:
+        if live.intent is Kind.PAUSED and ended.cause == "exit_code" and not live.was_stopped:
+            # A program that has reached its budget is left to end by itself: that it crashed is its own doing.
+            kind = self._failed(live, payload, Cause(ended.cause), ended.message)
+        elif live.intent is not None:
             # Whatever its exit code: an attempt that was asked to end is not complete.
             kind = live.intent
             if live.reason:

@@ -211,7 +211,7 @@ def naive(history: History, rungs: Rungs) -> dict[tuple[int | None, int], list[i
                 entry = (worst, math.inf if worst else value, trial.number)
                 if trial.bracket is not None or step < (*LEVELS, math.inf)[level + 1]:
                     expected.setdefault((trial.bracket, level), []).append(entry)
-        if trial.state in (State.FAILED, State.CANCELLED) and top < len(LEVELS) - 1:
+        if trial.state is State.FAILED and top < len(LEVELS) - 1:
             expected.setdefault((trial.bracket, top + 1), []).append((True, math.inf, trial.number))
         assert as_config(trial.config) == {"x": 0.5} and rungs.places[trial.number].top >= top
     return {key: [number for _, _, number in sorted(entries)] for key, entries in expected.items()}

@@ -113,7 +113,8 @@ class Scheduler(Protocol):
 
         `Trial.n_before` tells which rows of its curve are new. A trial that has ended by itself below the highest
         fidelity is asked about likewise: where it is neither stopped nor paused, it is complete. One that has reported
-        nothing but NaN is not asked about: it stops, unless the scheduler has an attribute ``keeps_lost`` that is true.
+        nothing but NaN is not asked about: it stops, unless the scheduler has an attribute ``keeps_lost`` that is true;
+        nor is one that has reached the highest fidelity: it goes on to its end.
         """
 
 

@@ -56,7 +56,10 @@ def tell(ledger: Ledger, scheduler: Scheduler, trial: Trial | int, values: Told)
         return _say(ledger, Draft(Kind.FAILED, running.number, payload, running.token))
     if ledger.history.problem.fidelity is not None:  # then it matters what it has reported so far
         ledger.catch_up()
-        running = ledger.history.unfinished.get(running.number, running)
+        known = ledger.history.unfinished.get(running.number)
+        if known is None or known.token != running.token:  # the store says so, and who it is that speaks
+            return _say(ledger, Draft(Kind.COMPLETED, running.number, payload, running.token))
+        running = known
     return _say(ledger, *end_drafts(ledger.history, scheduler, running, payload, time.time()))
 
 

@@ -155,7 +155,7 @@ def place_of(trial: Trial | Finished, problem: Problem, levels: Sequence[float],
             points.append(_point(values[row], problem))
             steps.append(float(at[row]))
             rows.append(int(which[row]))
-    if trial.state in (State.FAILED, State.CANCELLED) and len(points) < len(levels):
+    if trial.state is State.FAILED and len(points) < len(levels):
         points.append(Point(True, (math.inf,) * len(problem.objectives)))
         steps.append(levels[len(points) - 1])
         rows.append(NO_ROW)
