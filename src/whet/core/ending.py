@@ -47,12 +47,12 @@ def decided(history: History, scheduler: Scheduler, number: int) -> tuple[Decisi
     One that has reported nothing but NaN is lost and stops, without the scheduler being asked; see `Scheduler.decide`.
     One that has reached the highest fidelity goes on to its end, likewise.
     """
+    if _is_lost(history.unfinished[number]) and not getattr(scheduler, "keeps_lost", False):
+        return Decision.STOP, "it reported NaN and no number"
     fidelity = history.problem.fidelity
     step = history.unfinished[number].curve.last_step()
     if fidelity is not None and not fidelity.is_time and step is not None and step >= fidelity.high:
         return Decision.CONTINUE, ""  # it has all that there is: to stop it now would save nothing and lose its value
-    if _is_lost(history.unfinished[number]) and not getattr(scheduler, "keeps_lost", False):
-        return Decision.STOP, "it reported NaN and no number"
     known = known_to_decide(history, number)
     decision = scheduler.decide(known, number)
     if decision is Decision.CONTINUE or not isinstance(scheduler, Reasons):
