@@ -107,7 +107,7 @@ def test_a_program_starts_again_from_zero_and_that_counts(here: Path) -> None:
     assert "s: 9 trials: 1 completed, 8 stopped, in" in said.out
     lines = said.out.splitlines()
     assert next(line for line in lines if line.startswith("s/0")).startswith("s/0  paused  loss=1.8  lr=0.8  (")
-    assert "  epochs 1/9: 1st of 1 at epochs 1 so far" in said.out
+    assert "  epochs 1/9: 1st of 1 at 1 epoch so far" in said.out
     assert any(line.startswith("[") and "s/7  stopped" in line and "epochs 3/9: 2nd of 3" in line for line in lines)
     assert not any("running" in line for line in lines)
     assert "best: s/8  loss=0.111111  lr=0" in said.out
@@ -265,7 +265,9 @@ def test_reports_that_make_little_sense(scheduler: str, prints: str, states: set
 
 
 def test_where_nothing_went_to_the_end_it_is_said_so(here: Path) -> None:
-    said = _run("threshold(upper=0.5)", "epochs=1:9", "train.py", "--lr", "[3, 2]", expect=3)
+    each = "    print(f'epoch={epoch} loss={sys.argv[2]}', flush=True)\n    time.sleep(0.5)\n"
+    (here / "slow.py").write_text("import sys, time\nfor epoch in range(1, 10):\n" + each)
+    said = _run("threshold(upper=0.5)", "epochs=1:9", "slow.py", "--lr", "[3, 2]", expect=3)
     assert "no trial was run to its end, so none is the best one: 2 trials ended on the way" in said.out
     assert "the furthest: s/1  epochs " in said.out
     assert call("best", "s", expect=3).err.startswith(

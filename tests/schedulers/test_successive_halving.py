@@ -55,7 +55,7 @@ def test_losers_end_when_their_rung_closes_and_say_why() -> None:
     stops = [(history, one) for history, one in run.watched.assigned if isinstance(one, Stop)]
     assert len(stops) == 8
     assert {one.reason for _, one in stops} >= {
-        "9th of 9 at epochs 1, the best 3 go on",
+        "9th of 9 at 1 epoch, the best 3 go on",
         "3rd of 3 at 3 epochs, the best goes on",
     }
     for history, one in stops:

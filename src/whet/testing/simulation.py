@@ -190,11 +190,6 @@ class Simulation:
                         "it has nothing more to do, `assign` raises SearchExhausted"
                     ) from None
                 return None
-            if len(trials) > self._n_idle:
-                raise UsageError(
-                    f"the scheduler {type(study.scheduler).__name__} has work for {len(trials)} workers where "
-                    f"{self._n_idle} are free: `assign` is told how many"
-                )
             for trial in trials:
                 self._start(trial)
         return None
