@@ -66,9 +66,11 @@ def test_reports_that_pass_several_levels_have_to_hold_on_each() -> None:
     assert study.report(first, 0.1, step=10) is Decision.CONTINUE
     assert study.report(second, 0.05, step=1) is Decision.CONTINUE, "a first report at 10 counts at 1"
     assert study.report(second, 0.2, step=9) is Decision.STOP
-    assert study.report(third, 0.5, step=40) is Decision.STOP
+    assert study.report(third, 0.5, step=26) is Decision.STOP
     with pytest.raises(whet.errors.StaleAttempt):
-        study.report(third, 0.5, step=41)
+        study.report(third, 0.5, step=27)
+    last = study.ask()
+    assert study.report(last, 0.9, step=27) is Decision.CONTINUE, "what has all its budget ends by itself"
 
 
 def test_repeated_and_earlier_steps_are_not_asked_about_again() -> None:
