@@ -23,7 +23,7 @@ from fidelities.rows import N_FULL, Row, row_of
 from fidelities.scores import Scored, scored
 from fidelities.showing import by_task, intervals, table
 from fidelities.tasks import AXES, load, task_names
-from searching.jobs import rows_of, seeds_by_method
+from searching.jobs import add_options, count, rows_of, seeds_by_method
 from searching.methods import WHET, listed
 from searching.record import Record
 
@@ -86,19 +86,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--methods", default="", help="of whet, SAMPLER+SCHEDULER: gp+asha,tpe+hyperband,random+none")
     parser.add_argument("--peers", help=f"NAME or NAME@SEEDS; by default {PEERS}")
     parser.add_argument("--workers", default="1,8", help="simulated, several with commas; by default 1,8")
-    parser.add_argument("--seeds", type=_count, default=12)
+    parser.add_argument("--seeds", type=count, default=12)
     parser.add_argument("--tasks", default="*", metavar="PATTERN", help="only these, as in '*/3945/*'")
-    parser.add_argument("--against", help="the row that the others are compared with; by default the first")
-    parser.add_argument("--jobs", type=_count, default=1, help="processes of the benchmark itself")
-    parser.add_argument("--keep", action="store_true", help="take whet's rows from the record as well")
+    add_options(parser)
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep the record here, that of peers as well")
     return parser.parse_args()
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 def main() -> None:
@@ -109,7 +101,7 @@ def main() -> None:
     if not tasks:
         raise SystemExit(f"--tasks: no task of {options.family} is called {options.tasks!r}")
     try:
-        options.workers = [_count(text) for text in options.workers.split(",")]
+        options.workers = [count(text) for text in options.workers.split(",")]
     except argparse.ArgumentTypeError as error:
         raise SystemExit(f"--workers: {error}") from None
     try:

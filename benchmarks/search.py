@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from searching.jobs import rows_of, seeds_by_method
+from searching.jobs import add_options, count, rows_of, seeds_by_method
 from searching.methods import WHET, listed, version_of
 from searching.record import GIVEN, HERE, Record, given_rows
 from searching.running import Row, run
@@ -100,22 +100,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="with refs_dev.json and yahpo/, for A1")
     parser.add_argument("--strategies", default="", help="of whet, as its users write them: gp,gp(acquisition=ucb)")
     parser.add_argument("--peers", help=f"NAME or NAME@SEEDS; by default {PEERS}")
-    parser.add_argument("--seeds", type=_count, default=12)
-    parser.add_argument("--trials", type=_count, help="the budget; by default the suite's")
+    parser.add_argument("--seeds", type=count, default=12)
+    parser.add_argument("--trials", type=count, help="the budget; by default the suite's")
     parser.add_argument("--tasks", default="*", metavar="PATTERN", help="only these, as in 'lcbench/*'")
     parser.add_argument("--workers", default="1", help="trials running at once, several with commas: 1,16")
-    parser.add_argument("--against", help="the row that the others are compared with; by default the first")
-    parser.add_argument("--jobs", type=_count, default=1, help="processes of the benchmark itself")
-    parser.add_argument("--keep", action="store_true", help="take whet's rows from the record as well")
+    add_options(parser)
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep the record here")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="by default benchmarks/.cache/SUITE.png")
     return parser.parse_args()
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 def main() -> None:
@@ -124,7 +116,7 @@ def main() -> None:
     tasks = [task for task in suite.tasks if fnmatch(task, options.tasks)]
     options.trials = options.trials or suite.n_trials
     try:
-        options.workers = [_count(text) for text in options.workers.split(",")]
+        options.workers = [count(text) for text in options.workers.split(",")]
     except argparse.ArgumentTypeError as error:
         raise SystemExit(f"--workers: {error}") from None
     if not tasks:

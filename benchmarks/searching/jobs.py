@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,20 @@ from typing import Any, Protocol
 
 from searching.methods import WHET
 from searching.record import Record
+
+
+def count(text: str) -> int:
+    """Return the whole number of at least 1 that *text* is; the type of an option."""
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every benchmark of searches has."""
+    parser.add_argument("--against", help="the row that the others are compared with; by default the first")
+    parser.add_argument("--jobs", type=count, default=1, help="processes of the benchmark itself")
+    parser.add_argument("--keep", action="store_true", help="take whet's rows from the record as well")
 
 
 class Job(Protocol):

@@ -30,9 +30,8 @@ def report(ledger: Ledger, scheduler: Scheduler, trial: Trial | int, values: Tol
     if not math.isfinite(at):
         raise UsageError(f"the step must be a finite number, such as the epochs done so far, got {step!r}")
     row = [at, *(metrics.get(name) for name in ledger.history.problem.metrics)]
-    if all(value is None for value in row[1:]):  # not to be taken for NaN
-        row.clear()
-    _say(ledger, Draft(Kind.REPORTED, running.number, {"rows": [row] if row else []}, running.token))
+    rows = [] if all(value is None for value in row[1:]) else [row]  # what says nothing is not to be taken for NaN
+    _say(ledger, Draft(Kind.REPORTED, running.number, {"rows": rows}, running.token))
     decision, reason = decided(ledger.history, scheduler, running.number)
     if decision is not Decision.CONTINUE:
         payload = {"values": metrics, "reason": reason} if reason else {"values": metrics}

@@ -18,10 +18,10 @@ from whet.core.columns import Finished, as_config
 from whet.core.history import History
 from whet.core.problem import Fidelity, Problem
 from whet.core.trial import State, Trial
-from whet.core.values import Rules, Take
+from whet.core.values import Take
 from whet.points.codec import Codec
 from whet.points.known import Known, Partial, Taken, excess_of, known_of, means_of, violation_ranks, worst_finite
-from whet.points.rungs import reports_of
+from whet.points.rungs import reports_of, take_of
 
 _ETA = 3  # of the levels: those of a scheduler with its default, and close enough to those of others
 _LEAST_ROOM = 64
@@ -118,7 +118,7 @@ class _Table:
             self._begin()
             changes = [*history.finished, *history.unfinished.values()]
         self._make_room(history.n_numbers, history.repeats)
-        take = Rules.from_json(history.settings.get("rules", {})).take
+        take = take_of(history)
         told = [trial for trial in changes if trial.config is not None]
         numbers = [trial.number for trial in told]
         configs = [as_config(trial.config) for trial in told]

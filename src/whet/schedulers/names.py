@@ -43,7 +43,7 @@ _ALIASES = {
 _REGISTRY: Registry[Scheduler] = Registry("scheduler", SCHEDULERS, _ALIASES, "asha(eta=4)")
 
 # Those that say how far a trial may go, and so need to know how far there is.
-_SPENDING = ("asha", "successive_halving", "hyperband", "freeze_thaw")
+_SPENDING = (ASHA, SuccessiveHalving, Hyperband, FreezeThaw)
 _PAUSING = ("successive_halving", "hyperband", "freeze_thaw")  # always; `asha` only of type "promotion"
 _OF_ONE_OBJECTIVE = ("median", "percentile", "threshold", "divergence", "patience", "racing", "freeze_thaw")
 
@@ -114,7 +114,7 @@ def check_scheduler(scheduler: Scheduler, problem: Problem, lookahead: int | Non
         if not _REGISTRY.has(part):
             continue
         name = _REGISTRY.name_of(part)
-        if place and name in _SPENDING:
+        if place and isinstance(part, _SPENDING):
             raise UsageError(f"{name} says how far trials go, so it comes first of several: '{name} + …'")
         _check_problem(name, part, problem)
         pauses = name in _PAUSING or getattr(part, "type", "") == "promotion"
@@ -133,8 +133,8 @@ def _check_problem(name: str, scheduler: Scheduler, problem: Problem) -> None:
             f"{name} needs exactly one objective, as in objective='minimize' or --objective val_loss:min, got {n}"
             + ("; asha takes any number" if n else "")
         )
-    if name in _SPENDING and (problem.fidelity is None or not n or hasattr(scheduler, "eta")):
-        Ladder(name, getattr(scheduler, "eta", 2)).levels(problem)
+    if isinstance(scheduler, _SPENDING):
+        Ladder(name, scheduler.eta).levels(problem)
 
 
 def scheduler_settings(scheduler: Scheduler) -> dict[str, Any]:
