@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,13 +194,28 @@ def test_marked_processes_are_killed_and_no_others() -> None:
     with (
         subprocess.Popen(["sleep", "100"], env=env) as marked,
         subprocess.Popen(["sleep", "100"], env={**env, "WHET_TOKEN": "a-mark-2"}) as other,
+        subprocess.Popen(["sleep", "100"], env={}) as bare,
     ):
         try:
             kill_marked(b"WHET_TOKEN=a-mark")
             assert marked.wait() == -signal.SIGKILL
-            assert other.poll() is None
+            assert (other.poll(), bare.poll()) == (None, None)
         finally:
             other.kill()
+            bare.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: environments of other processes")
+def test_a_marked_process_that_has_just_been_started_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = {**os.environ, "WHET_TOKEN": "a-mark"}
+    sleep = shutil.which("sleep")
+    assert sleep is not None
+    started: list[int] = []
+    monkeypatch.setattr(os, "listdir", lambda path: [str(started[-1])])  # no time is lost with other processes
+    for _ in range(300):  # some of them have no environment yet when they are looked at at once
+        started.append(os.posix_spawn(sleep, ["sleep", "3"], env))
+        kill_marked(b"WHET_TOKEN=a-mark")
+        assert os.waitstatus_to_exitcode(os.waitpid(started[-1], 0)[1]) == -signal.SIGKILL
 
 
 def test_the_runner_loads_nothing_heavy_and_nothing_from_the_working_directory(tmp_path: Path) -> None:

@@ -206,17 +206,35 @@ def kill_marked(mark: bytes, patience_s: float = 5.0) -> None:
 
 
 def _kill_if_marked(pid: int, mark: bytes) -> bool:
+    """Send SIGKILL to the process if it is marked; tell whether to look again, at it or at what it left behind."""
     try:
         handle = os.pidfd_open(pid)
     except OSError:
         return False
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            if mark not in file.read().split(b"\0"):
-                return False
+        environ = _read(pid, "environ")
+        if not environ:
+            return _is_starting(pid)
+        if mark not in environ.split(b"\0"):
+            return False
         signal.pidfd_send_signal(handle, signal.SIGKILL)
     except OSError:
         return False
     finally:
         os.close(handle)
     return True
+
+
+def _is_starting(pid: int) -> bool:
+    """Tell whether the process is between two programs: it has its new one already, but no arguments nor variables.
+
+    Without this, what was being started at the moment of the look would get away. A thread of the kernel has no
+    program, and a process that was given no variables still has its own name as an argument.
+    """
+    program = os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115 - the runner loads nothing that it can do without
+    return bool(program) and not _read(pid, "cmdline")
+
+
+def _read(pid: int, name: str) -> bytes:
+    with open(f"/proc/{pid}/{name}", "rb") as file:
+        return file.read()
