@@ -1,10 +1,11 @@
 """What a scheduler's decisions cost with 1,000 simulated workers and 100,000 trials, and whether that grows.
 
-    python benchmarks/scheduler_scale.py [--scheduler asha] [--trials 100000] [--workers 1000]
+    python benchmarks/scheduler_scale.py [--scheduler asha …] [--trials 100000 …] [--workers 1000]
 
 Through a history and the scheduler only, without a store: synthetic curves reported at 1, 3, 9, 27 and 81 on a virtual
 clock, every trial at its own speed; each report is folded, decided on, and whoever is free is assigned something. An
-assignment and a decision count one each. Folding is the history's work and is timed apart.
+assignment and a decision count one each. Folding is the history's work and is timed apart, and so is what a scheduler
+takes that is new to the whole history. Each scheduler has a process of its own for each number of trials.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from __future__ import annotations
 import argparse
 import heapq
 import random
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from measuring import peak_mib, show
@@ -137,6 +141,7 @@ def run(scheduler: str, n_trials: int, n_workers: int) -> None:
             break
         has_left, now = scene.report()
         n_free += has_left
+    peak = peak_mib()
     states = [row.state.value for row in scene.history.finished]
     states += [trial.state.value for trial in scene.history.unfinished.values()]
     named = {"first": scene.parts[0], "middle": scene.parts[N_PARTS // 2], "last": scene.parts[-1]}
@@ -148,19 +153,45 @@ def run(scheduler: str, n_trials: int, n_workers: int) -> None:
             "decisions": sum(part.n for part in scene.parts),
             **{f"decisions a second, {name} tenth of the trials": part.per_second for name, part in named.items()},
             **{f"the same with folding, {name} tenth": part.folded_per_second for name, part in named.items()},
-            "peak memory, MiB": peak_mib(),
+            "peak memory, MiB": peak,
             "of it before the first trial, MiB": before_mib,
+            "seconds that a new scheduler takes to see it all": _to_see(scheduler_from(scheduler), scene.history),
         },
     )
 
 
+def _to_see(scheduler: Scheduler, history: History) -> float:
+    """Return the seconds that *scheduler* takes for its first answers, one trial more having reported."""
+    number = history.n_numbers
+    asked = {"config": {"x": 0.5}, "budget": LEVELS[-1], "bracket": 0}
+    reported = Draft(Kind.REPORTED, number, {"rows": [[LEVELS[0], 0.0]]})
+    drafts = (Draft(Kind.CLAIMED, number), Draft(Kind.ASKED, number, asked), _started(number), reported)
+    history = previewed(drafts, history)
+    began = time.thread_time()
+    scheduler.decide(history, number)
+    with suppress(SearchExhausted):
+        scheduler.assign(history, 1, 0)
+    return time.thread_time() - began
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scheduler", default="asha", help="as users write it, with options in brackets")
-    parser.add_argument("--trials", type=int, default=100_000)
+    parser.add_argument(
+        "--scheduler",
+        nargs="+",
+        default=["asha", "asha(type=promotion)"],
+        help="as users write it, with options in brackets",
+    )
+    parser.add_argument("--trials", nargs="+", type=int, default=[20_000, 100_000])
     parser.add_argument("--workers", type=int, default=1_000)
     options = parser.parse_args()
-    run(options.scheduler, options.trials, options.workers)
+    asked = [(scheduler, n) for scheduler in options.scheduler for n in options.trials]
+    if len(asked) == 1:
+        run(*asked[0], options.workers)
+    else:
+        for scheduler, n in asked:  # memory is counted by process
+            one = ["--scheduler", scheduler, "--trials", str(n), "--workers", str(options.workers)]
+            subprocess.run([sys.executable, __file__, *one], check=True)
 
 
 if __name__ == "__main__":

@@ -416,3 +416,20 @@ def test_what_ended_below_the_highest_budget_cannot_be_told() -> None:
     assert study.report(trial, math.nan, step=1) == "stop"
     with pytest.raises(StaleAttempt):
         study.tell(trial, 1.0)
+
+
+# ---- a scheduler that hears nothing
+@pytest.mark.parametrize("scheduler", ["asha", "median", "patience(n=3)"])
+def test_a_function_that_never_reports_is_noticed_once(scheduler: str, caplog: pytest.LogCaptureFixture) -> None:
+    tune(lambda config: config["x"], scheduler, {"x": [0.1, 0.9, 0.2, 0.4, 0.5]}, executor="inline")
+    (record,) = [record for record in caplog.records if "has reported its objective more than once" in record.message]
+    assert record.name == "whet"
+    assert record.message.startswith(f"{scheduler.partition('(')[0]} ends trials by what they report on the way")
+    assert "call trial.report(loss, epoch) after each epoch" in record.message
+
+
+@pytest.mark.parametrize("scheduler", ["hyperband", "asha(type=promotion)", None])
+def test_nothing_is_missed_of_a_function_of_its_budget(scheduler: Any, caplog: pytest.LogCaptureFixture) -> None:
+    space = {"x": [0.1, 0.9, 0.2, 0.4, 0.5]}
+    tune(lambda config, budget: config["x"] + 1 / budget, scheduler, space, executor="inline")
+    assert "more than once" not in caplog.text

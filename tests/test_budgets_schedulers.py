@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import whet
+from tests.schedulers.driving import EACH
 from whet.algorithms.brackets import bracket, levels
 from whet.core.trial import Cause, State
 from whet.errors import UsageError
@@ -46,7 +47,7 @@ def outcomes(study: whet.Study) -> list[Any]:
 
 # ---- all of them
 @pytest.mark.parametrize("fn", [at_budget, by_epoch])
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scheduler", EACH)
 def test_every_scheduler_ends_with_a_trial_that_had_everything(scheduler: str, fn: Callable[..., Any]) -> None:
     study = tune(fn, scheduler, executor="inline")
     states = {trial.state for trial in study.trials}

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 import whet
+from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.protocols import Explains, RngOf, Suggestion
 from whet.core.trial import Trial
-from whet.explaining import Choice, explanation_of, why_text
+from whet.explaining import Choice, Unheard, explanation_of, why_text
+from whet.schedulers.names import scheduler_named
 from whet.study import Study, load
 
 SPACE = {"x": (0.0, 1.0)}
@@ -198,3 +200,88 @@ def test_where_all_has_failed_there_is_no_model(sampler: str) -> None:
     for _ in range(7):
         study.fail(study.ask())
     assert "There is nothing to make a model of yet: 7 configs failed, none has a value." in study.explain()
+
+
+# ---- a scheduler that hears nothing
+def _heard(study: Study, reports: Sequence[tuple[float, float]], value: float = 0.5) -> None:
+    trial = study.ask()
+    if all(study.report(trial, loss, step=step) == "continue" for step, loss in reports):
+        study.tell(trial, value)
+
+
+@pytest.mark.parametrize(
+    ("way", "fidelity"),
+    [
+        *((way, {"epochs": (1, 9)}) for way in ("asha", "median", "asha + median", "patience")),
+        *((way, None) for way in ("median", "patience", "threshold(upper=9) + racing")),
+    ],
+)
+@pytest.mark.parametrize("reports", [[], [(1, 0.5)], [(9, 0.5)]])
+def test_trials_without_a_word_on_the_way_are_noticed_once(
+    way: str, reports: list[tuple[float, float]], fidelity: dict[str, tuple[int, int]] | None
+) -> None:
+    study = Study(SPACE, sampler="random", scheduler=way, fidelity=fidelity, seed=0)
+    unheard, said = Unheard(study.scheduler, "REMEDY"), []
+    study.add_trials([({"x": 0.1 * i}, 0.5) for i in range(5)])  # of which nobody knows how they were reported
+    for _ in range(5):
+        said.append(unheard.news(study.ledger.history))
+        _heard(study, reports)
+    said += [unheard.news(study.ledger.history) for _ in range(3)]
+    (text,) = [text for text in said if text is not None]
+    assert said.index(text) == 3
+    assert text.startswith(" and ".join(part.partition("(")[0] for part in way.split(" + ")) + " end")
+    assert "none of the first 3 trials has reported its objective more than once" in text
+    assert text.endswith("; REMEDY")
+
+
+@pytest.mark.parametrize("way", ["asha", "median"])
+@pytest.mark.parametrize("reports", [[(1, 0.5), (2, 0.4)], [(1, 0.6)], [(9, 0.6), (10, 0.5)]])
+def test_trials_that_report_on_the_way_are_not(way: str, reports: list[tuple[float, float]]) -> None:
+    study = Study(SPACE, sampler="random", scheduler=way, fidelity={"epochs": (1, 9)}, seed=0)
+    unheard = Unheard(study.scheduler, "")
+    for _ in range(6):
+        _heard(study, reports)
+        assert unheard.news(study.ledger.history) is None
+
+
+def test_a_trial_that_runs_is_heard_too() -> None:
+    """Under asha most trials end at their first report: that is its work."""
+    study = Study(SPACE, sampler="random", scheduler="asha", fidelity={"epochs": (1, 9)}, seed=0)
+    running = study.ask()
+    assert study.report(running, 0.1, step=1) == "continue"
+    assert study.report(running, 0.1, step=2) == "continue"
+    unheard = Unheard(study.scheduler, "")
+    for _ in range(6):
+        _heard(study, [(1, 0.9)])
+        assert unheard.news(study.ledger.history) is None
+
+
+def test_nothing_is_noticed_before_a_trial_is_through() -> None:
+    study = Study(SPACE, sampler="random", scheduler="threshold(upper=0.5)", seed=0)
+    unheard = Unheard(study.scheduler, "")
+    for _ in range(6):
+        _heard(study, [(1, 0.9)])
+        assert unheard.news(study.ledger.history) is None
+    _heard(study, [(1, 0.3)])
+    assert "first 7 trials" in str(unheard.news(study.ledger.history))
+
+
+@pytest.mark.parametrize("way", ["none", "hyperband", "asha(type=promotion)", "hyperband + patience", "freeze_thaw"])
+def test_nothing_is_missing_where_nothing_has_to_be_heard(way: str) -> None:
+    study = Study(SPACE, sampler="random", seed=0)
+    unheard = Unheard(scheduler_named(way), "")
+    for _ in range(6):
+        _heard(study, [])
+        assert unheard.news(study.ledger.history) is None
+
+
+def test_what_a_trial_says_again_when_it_is_run_again_is_said_once() -> None:
+    study = Study(SPACE, sampler="random", scheduler="patience", fidelity={"epochs": (1, 9)}, seed=0)
+    unheard = Unheard(study.scheduler, "")
+    for _ in range(3):
+        trial = study.ask()
+        study.report(trial, 0.5, step=1)
+        payload = {"reason": "", "counts": False}
+        study.ledger.commit([Draft(Kind.REQUEUED, trial.number, payload, trial.token)])
+        _heard(study, [(1, 0.5)])
+    assert unheard.news(study.ledger.history) is not None

@@ -60,7 +60,8 @@ class Attempts:
 
     def begin(self, number: int, token: str) -> None:
         """Keep the books of a new attempt of trial *number*."""
-        self.live[token] = Live(number, Tally(self._ledger.history.problem, self._rules.take))
+        known = self._ledger.history
+        self.live[token] = Live(number, Tally(known.problem, self._rules.take, known.unfinished.get(number)))
 
     def given_up(self, executor: Executor) -> list[Draft]:
         """End all attempts, for a run that breaks off, and return drafts that make their trials wait again."""

@@ -7,20 +7,22 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 from whet.analysis.agreement import Agreement, agreements
+from whet.core.columns import Finished
 from whet.core.history import History
 from whet.core.ledger import Ledger
 from whet.core.problem import Fidelity
 from whet.core.protocols import Sampler, Scheduler
-from whet.core.trial import Trial
+from whet.core.trial import State, Trial
 from whet.describe import config_text, leader_text
 from whet.errors import UsageError
 from whet.samplers.names import described, name_of, settings_text
 from whet.schedulers.freeze_thaw import FreezeThaw
 from whet.schedulers.median import Median, Percentile
-from whet.schedulers.names import scheduler_of
+from whet.schedulers.names import lookers, scheduler_of
 from whet.space.plain import is_number
 from whet.text import counted, one_line
 
@@ -28,6 +30,8 @@ _PAGE = 500  # trials that are read at a time
 _WIDEST = 200  # characters of what a sampler says in one line
 _ETA = 3  # from level to level, where the scheduler has none
 _NEXT_LOOK = 1.15  # times what was known at the last one: so all of them cost what a few do
+_FEWEST_UNHEARD = 3  # trials that have ended without a word on the way, before that is worth one
+_MOST_UNHEARD = 50  # trials that are looked at
 _ACQUISITIONS = {"logei": "log EI", "log_ei": "log EI", "ei": "EI", "ucb": "UCB", "pi": "PI"}
 
 
@@ -85,6 +89,48 @@ class Misled:
             f"low fidelities mislead: the order at {name} {low} says nothing of the order at {high} "
             f"(rank correlation {found.correlation:.2f} over {counted(found.n, 'trial')}); {remedy}"
         )
+
+
+class Unheard:
+    """Says once that a scheduler which ends trials on the way hears nothing of them on the way, and so ends none.
+
+    A program that prints its metric once, or a function that never reports, trains to its end before it is judged.
+
+    Args:
+        scheduler: of the study; nothing is said of one that gives trials a small budget first.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, scheduler: Scheduler, remedy: str) -> None:
+        self._names, self._remedy = lookers(scheduler), remedy
+        self._is_over = not self._names
+
+    def news(self, history: History) -> str | None:
+        """Return the notice, if the first trials of *history* that have ended give reason to it."""
+        if self._is_over:
+            return None
+        ended = [row for row in islice(history.finished, _MOST_UNHEARD) if row.given != "added"]
+        known = [row for row in ended if row.state in (State.COMPLETED, State.STOPPED)]
+        running = islice(history.unfinished.values(), _MOST_UNHEARD)
+        is_heard = any(map(_is_heard, known)) or any(map(_is_heard, running))
+        is_through = any(row.state is State.COMPLETED for row in known)
+        self._is_over = is_heard or len(ended) >= _MOST_UNHEARD
+        if is_heard or not is_through or len(known) < _FEWEST_UNHEARD:
+            return None
+        self._is_over = True
+        who = f"{' and '.join(self._names)} {'ends' if len(self._names) == 1 else 'end'}"
+        return (
+            f"{who} trials by what they report on the way, and none of the first {counted(len(known), 'trial')} has "
+            "reported its objective more than once: each trains to its end before it is judged, and nothing is saved; "
+            f"{self._remedy}"
+        )
+
+
+def _is_heard(trial: Trial | Finished) -> bool:
+    """Tell whether *trial* has reported on the way to its end, where whet adds a row with what it was at last."""
+    rows = list(islice(trial.curve.once(trial.n_earlier), 3))
+    is_added = len(rows) == 2 and rows[1][0] == trial.budget and rows[0][1] == rows[1][1]
+    return len(rows) > 1 and not is_added
 
 
 def _parts_of(scheduler: Scheduler | None) -> tuple[object, ...]:

@@ -24,17 +24,21 @@ class Columns:
 
     A name that is there twice gets ``config.`` or ``values.`` in front.
 
+    Args:
+        config, values: the parameters and the metrics.
+        more: fixed fields of records beyond those of `trial_record`.
+
     Attributes:
         keys: where each column's cells come from: ``"config"``, ``"values"`` or neither, and the name there.
         names: of the columns, each once.
     """
 
-    def __init__(self, config: Sequence[str], values: Sequence[str]) -> None:
+    def __init__(self, config: Sequence[str], values: Sequence[str], more: Sequence[str] = ()) -> None:
         self.keys: list[tuple[Literal["config", "values"] | None, str]] = [
             *((None, name) for name in _BEFORE),
             *(("config", name) for name in config),
             *(("values", name) for name in values),
-            *((None, name) for name in _AFTER),
+            *((None, name) for name in (*_AFTER, *more)),
         ]
         counts = Counter(name for _, name in self.keys)
         taken = set(counts)
@@ -55,10 +59,11 @@ def frame_of(trials: Iterable[Trial], problem: Problem) -> Any:
     """Return *trials* as a ``pandas.DataFrame``, or without pandas as a dict of columns, each a list.
 
     The columns have the names that ``whet export --format csv`` gives them: number, state, cause, one for each
-    parameter, one for each metric, attempts, started_at (UTC) and duration_s (seconds); names that would be there twice
-    get ``config.`` or ``values.`` in front. Whole numbers stay whole (``Int64`` where some trials lack them, as they do
-    an inactive parameter), metrics are doubles with NaN where unknown, everything else is an object, with ``None``
-    where a trial has none. In a dict of columns what is missing is ``None``, also among the metrics.
+    parameter, one for each metric, attempts, started_at (UTC) and duration_s (seconds, of the last attempt); names that
+    would be there twice get ``config.`` or ``values.`` in front. Whole numbers stay whole (``Int64`` where some trials
+    lack them, as they do an inactive parameter), metrics are doubles with NaN where unknown, everything else is an
+    object, with ``None`` where a trial has none. In a dict of columns what is missing is ``None``, also among the
+    metrics.
     """
     records = [trial_record(trial) for trial in trials]
     config = dict.fromkeys(problem.space)

@@ -27,7 +27,7 @@ from whet.core.values import Rules
 from whet.errors import StoreError, UsageError
 from whet.executors.calling import bind
 from whet.executors.turns import take_turn
-from whet.explaining import Choice, Misled
+from whet.explaining import Choice, Misled, Unheard
 from whet.run import Outcome, Runnable, run
 from whet.space.space import Space
 from whet.stopping import Limits, limits_of
@@ -36,6 +36,10 @@ from whet.storage.places import database_file, study_dir
 GRACE_S = 10.0  # that a trial has for its end once it was asked to end
 _LEAST_MEMORY = 1 << 20
 _LOCKS = "runner-*.lock"
+_TO_BE_HEARD = (
+    "call trial.report(loss, epoch) after each epoch, in train(config, trial), or let the function take a budget, "
+    "objective(config, budget), with a fidelity and scheduler='hyperband'"
+)
 _RESENT = {"terminated": signal.SIGTERM, "hangup": signal.SIGHUP}
 
 
@@ -116,7 +120,7 @@ def _check_retries(retries: object) -> None:
 
 @dataclass(slots=True)
 class Teller:
-    """An observer that also says what the sampler does and what misleads, and calls the user's own callbacks.
+    """An observer that also says what the sampler does and what keeps the scheduler from its work, and calls back.
 
     The first callback that fails ends the run.
 
@@ -128,7 +132,7 @@ class Teller:
     ledger: Ledger
     callbacks: Sequence[Callable[[Trial], object]] = ()
     choice: Choice | None = None
-    misled: Misled | None = None
+    lookouts: Sequence[Misled | Unheard] = ()
     error: Exception | None = field(default=None, init=False)
 
     def started(self, trial: Trial, history: History) -> None:
@@ -142,13 +146,14 @@ class Teller:
         self.inner.requeued(trial, history)
 
     def paused(self, trial: Trial, history: History) -> None:
-        """Pass it on, and look at how levels agree."""
+        """Pass it on, and look at whether the scheduler can do its work."""
         self.inner.paused(trial, history)
         self._look(history)
 
     def _look(self, history: History) -> None:
-        if self.misled is not None and (warning := self.misled.news(history)) is not None:
-            self.inner.notice(warning)
+        for lookout in self.lookouts:
+            if (warning := lookout.news(history)) is not None:
+                self.inner.notice(warning)
 
     def ended(self, trial: Trial, history: History) -> None:
         """Pass on the end of a trial, and call back."""
@@ -195,8 +200,11 @@ def run_shown(
         style=style_for(is_shown),
         is_kept=folder.is_kept,
     )
-    misled = Misled(study.scheduler, "fidelity={{'{name}': ({low}, {high})}}")
-    teller = Teller(shown, ledger, callbacks, Choice(study.sampler) if is_shown else None, misled)
+    lookouts = (
+        Misled(study.scheduler, "fidelity={{'{name}': ({low}, {high})}}"),
+        Unheard(study.scheduler, _TO_BE_HEARD),
+    )
+    teller = Teller(shown, ledger, callbacks, Choice(study.sampler) if is_shown else None, lookouts)
     outcome = None
     try:
         outcome = run_function(study, job, limits, folder.path, teller)

@@ -21,7 +21,7 @@ from whet.core.events import Draft, Event, Kind
 from whet.core.history import History
 from whet.core.ledger import Ledger
 from whet.core.observer import Observer
-from whet.core.owner import is_gone
+from whet.core.owner import Watch, is_gone
 from whet.core.protocols import Decision, Ended, Executor, Happening, Launch, Reported, Sampler, Scheduler
 from whet.core.randomness import replicate_seed
 from whet.errors import ExecutorError, StateError, StoreBusy, StoreFull, UsageError, WhetError
@@ -37,6 +37,7 @@ _POLL_S = 0.1
 _POLL_WHILE_SUGGESTING_S = 0.01
 _COMMANDS_EVERY_S = 0.5
 _STORE_PATIENCE_S = 60.0
+_LEFT_AFTER_S = 30.0  # since a process was found to be gone: its trials had their grace period, and do not run any more
 _BY_SIGNAL: Mapping[int, tuple[Reason, How]] = {
     signal.SIGINT: ("interrupted", "interrupt"),
     signal.SIGTERM: ("terminated", "terminate"),
@@ -73,6 +74,9 @@ def run(
     since: int | None = None,
 ) -> Outcome:
     """Run trials of *study* on *executor* until its limits are reached, nothing is left to ask, or someone ends it.
+
+    Other processes of this host may run the study as well. Where the scheduler waits for a trial that one of them runs,
+    so does this run, as there may be something to do then. What a process leaves that dies meanwhile is run here.
 
     What the study is to do (limits, rules) is in its settings. The caller holds the study (`Store.hold`) and closes
     the executor.
@@ -114,7 +118,7 @@ class _Loop:
         self._live = self._attempts.live
         self._waits = not isinstance(study.scheduler, Fifo)  # which lets every trial go on: nothing to wait for
         self._filling = Filling(study.sampler, study.scheduler, executor.slots, in_background=not executor.is_blocking)
-        self._is_settled = False  # the last tick changed nothing
+        self._is_settled = self._is_awaiting = False  # the last tick changed nothing; trials elsewhere are awaited
         self._ending: Outcome | None = None
         self._stops: list[tuple[str, How]] = []  # to be carried out after the commit
         self._decisions: dict[str, Decision] = {}  # likewise
@@ -122,6 +126,7 @@ class _Loop:
         self._not_started: list[Happening] = []  # the ends of attempts that could not be started
         self._before = self._ledger.history
         self._began = self._looked_at_commands = time.monotonic()
+        self._watch = Watch(_LEFT_AFTER_S)
 
     def run(self, *, is_only_runner: bool, since: int) -> Outcome:
         try:
@@ -150,18 +155,26 @@ class _Loop:
 
     def _has_work(self) -> bool:
         history = self._ledger.history
-        return bool(history.pending_commands or waiting_numbers(history)) or self._filling.may_ask(history)
+        if history.pending_commands or waiting_numbers(history) or self._filling.may_ask(history):
+            return True
+        n = self._filling.n_awaited(history)
+        if n and not self._is_awaiting:
+            self._observer.notice(f"waiting for {n} running elsewhere: what comes of it may let paused trials go on")
+        self._is_awaiting = n > 0
+        return self._is_awaiting
 
     def _tick(self) -> None:
         happenings = self._executor.poll(self._poll_s())
-        if time.monotonic() - self._looked_at_commands >= _COMMANDS_EVERY_S:
+        is_time = time.monotonic() - self._looked_at_commands >= _COMMANDS_EVERY_S
+        if is_time:
             self._catch_up()
         drafts, known = self._hear([*self._not_started, *happenings])
         self._unwritten = drafts
         # Signals and commands come after what has ended by itself: that was not asked to.
         self._heed_signals()
         commands = self._obey_commands(known)
-        drafts, known = drafts + commands, self._ledger.preview(commands, known)
+        others = _left_drafts(known, self._watch.is_left) if is_time else []
+        drafts, known = drafts + others + commands, self._ledger.preview(others + commands, known)
         self._heed_limits(known)
         if self._ending is None:
             drafts += self._fill(known)
@@ -215,9 +228,8 @@ class _Loop:
             return is_only_runner or is_gone(owner)
 
         history = self._ledger.history
-        drafts = release_drafts(history, is_left, now=time.time) + requeue_drafts(history, is_left, now=time.time)
         stops = [seq for seq, command in history.pending_commands.items() if command.get("command") == "stop"]
-        return drafts + [
+        return _left_drafts(history, is_left) + [
             answer_draft(seq, "nobody was running the study", now=time.time) for seq in stops if seq <= since
         ]
 
@@ -295,12 +307,13 @@ class _Loop:
         while True:
             try:
                 below = self._filling.below(self._ledger.history) if reserve else None
-                commit = partial(self._ledger.commit, drafts, reserve=reserve, below=below, known=self._filling.known)
-                appended = self._patiently(commit)
+                commit = partial(self._ledger.commit, drafts, reserve=reserve, below=below)
+                appended = self._patiently(partial(commit, known=self._filling.known, room=self._filling.room))
                 break
             except StateError as refusal:
                 news = self._patiently(self._ledger.catch_up)
-                drafts, taken = self._ledger.salvaged(drafts, self._filling.known, None if news else refusal)
+                filling, unexplained = self._filling, None if news else refusal
+                drafts, taken = self._ledger.salvaged(drafts, filling.known, unexplained, filling.room)
                 self._filling.add(taken)
         self._unwritten = ()
         self._filling.add(appended.numbers)
@@ -372,6 +385,11 @@ class _Loop:
                 self._end_run(Outcome("broken", str(error), error), "terminate", "the executor failed")
         live.intent = live.intent or Kind.REQUEUED
         self._not_started.append(Ended(token, None, None, {}, "", 0.0))
+
+
+def _left_drafts(history: History, is_left: Callable[[str], bool]) -> list[Draft]:
+    """Return drafts that take over the numbers and the trials of processes which *is_left* says are there no more."""
+    return release_drafts(history, is_left, now=time.time) + requeue_drafts(history, is_left, now=time.time)
 
 
 def _first_words(reason: str, n_running: int) -> str:

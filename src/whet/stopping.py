@@ -82,7 +82,7 @@ def _has_failed_too_often(limits: Limits, history: History, before: History) -> 
     if n_new < _FAILURES_AT_THE_START:
         return False
     # A paused trial came to something, too.
-    is_paused = any(trial.n_kept for trial in history.unfinished.values())
+    is_paused = history.n_paused > 0 or any(trial.n_kept for trial in history.active.values())
     return not is_paused and history.n_ended(State.COMPLETED, State.STOPPED) == before.n_ended(
         State.COMPLETED, State.STOPPED
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,16 @@ from tests.cli.studies import call
 from whet.cli.budgets import counts_steps, read_fidelity
 from whet.cli.plan import known_search
 from whet.cli.program import Program
-from whet.cli.spending import spent_in, spent_text
+from whet.cli.reach import Reach, Row
+from whet.cli.spending import levels_of, spent_in, spent_text
 from whet.cli.sweep import Sweep, read_sweep
 from whet.core.events import Event, Kind
-from whet.core.problem import Fidelity
+from whet.core.problem import Direction, Fidelity, Objective, Problem
+from whet.core.trial import Curve, State, Trial, evolved
+from whet.core.values import Take
 from whet.errors import UsageError
+from whet.schedulers.names import scheduler_named
+from whet.space.space import Space
 
 THREE_WAYS = r"budget\(1, 81\).*--fidelity epochs=1:81.*--fidelity step=1:81"
 
@@ -192,7 +198,10 @@ def test_bohb_is_tpe_under_hyperband() -> None:
         ("asha(eta=1)", "--scheduler: eta must be a number of at least 2"),
         ("asha(eat=3)", "no option 'eat'; did you mean 'eta'"),
         ("asha(eta=3", "closing bracket"),
-        ("", "unknown scheduler"),
+        ("", "--scheduler: the name of a scheduler is missing"),
+        ("asha+", "--scheduler: 'asha+': the name of a scheduler is missing behind the last plus"),
+        ("bohb", "--scheduler: bohb is no scheduler by itself"),
+        ("threshold", "--scheduler: threshold: there is no bound; give lower, upper or both"),
     ],
 )
 def test_a_scheduler_that_makes_no_sense(name: str, problem: str) -> None:
@@ -225,6 +234,10 @@ LR = ("train.py", "--lr", "[0.1, 0.2, 0.3, 0.4, 0.5]")
         ([*OBJECTIVE, "--scheduler", "asha(type=promotion)", "--fidelity", "step=1:9"], "passes nothing that tells"),
         ([*OBJECTIVE, "--scheduler", "freeze_thaw", "--fidelity", "step=1:9"], "passes nothing that tells"),
         ([*OBJECTIVE, "--scheduler", "asha", "--fidelity", "subset=0.1:1"], 'use hyperband.*"asha.type=promotion.'),
+        *(
+            ([*OBJECTIVE, "--scheduler", name, "--fidelity", "subset=0.1:1"], "says nothing before its end; use hyp")
+            for name in ("median", "patience", "racing", "threshold(upper=3) + divergence")
+        ),
         ([*OBJECTIVE, "--fidelity", "epochs=9:1"], "expected 0 < LOW < HIGH"),
         (["--strategy", "bohb", "--fidelity", "epochs=1:9"], "needs an objective"),
     ],
@@ -249,6 +262,34 @@ def test_what_cannot_be_spent_is_refused_before_anything_is_made(options: list[s
 def test_what_can_be_spent(options: list[str], here: Path) -> None:
     call("run", "--dry-run", *OBJECTIVE, *options, *LR)
     assert not (here / ".whet").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "notice"),
+    [
+        (["--fidelity", "epochs=1.5:9"], "--epochs: 1.5 and 9 are not both whole numbers, so the program may be "
+         "told 3.0, say; if it takes none but whole numbers: 2 and 9"),
+        (["--fidelity", "epochs=1.0:9"], "if it takes none but whole numbers: 1 and 9"),
+        (["--fidelity", "epochs=1.5:2.5"], "the program may be told 1.5, say\n"),
+        (["--fidelity", "epochs=1:9"], ""),
+        (["--fidelity", "subset=0.1:1"], ""),
+        (["--fidelity", "seconds=1.5:9"], ""),
+    ],
+)  # fmt: skip
+def test_epochs_that_are_no_whole_numbers_are_noticed(options: list[str], notice: str, here: Path) -> None:
+    said = call("run", "--dry-run", *OBJECTIVE, *options, *LR).err
+    assert notice in said
+    assert ("whole numbers" in said) is bool(notice)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "is_said"),
+    [("asha", True), ("patience + median", True), ("racing", True), ("patience", False), ("none", False)],
+)
+def test_what_a_deterministic_run_does_not_save_is_said(scheduler: str, is_said: bool, here: Path) -> None:
+    options = [*OBJECTIVE, "--deterministic", "--scheduler", scheduler, "--fidelity", "step=1:9"]
+    said = call("run", "--dry-run", *options, *LR).err
+    assert said.count("the first 8 run to their end, and fewer are stopped than without") == is_said
 
 
 def test_a_placeholder_may_tell_the_budget(here: Path) -> None:
@@ -289,13 +330,22 @@ def test_the_help_names_what_there_is() -> None:
 
 # ---- what has been spent
 def log(*attempts: tuple[int, list[float]]) -> list[Event]:
-    """The log of attempts, each of a trial, that report at these steps one after the other."""
+    """The log of attempts, each of a trial, that report at these steps one after the other and are interrupted."""
     events: list[Event] = []
     for trial, steps in attempts:
         events.append(Event(len(events) + 1, Kind.STARTED, trial, 1, 0.0, {"token": "t"}))
         for step in steps:
             events.append(Event(len(events) + 1, Kind.REPORTED, trial, 1, 0.0, {"rows": [[step, 0.5]]}))
+        events.append(Event(len(events) + 1, Kind.REQUEUED, trial, 1, 0.0, {"reason": "interrupted"}))
     return events
+
+
+def reach(axis: Fidelity, *, is_told: bool = False, take: str = "last", direction: Direction = "minimize") -> Reach:
+    problem = Problem(Space({"lr": [1, 2]}), (Objective("loss", direction),), fidelity=axis)
+    return Reach(problem, Take.parse(take), is_told)
+
+
+EPOCHS = Fidelity("epochs", 1, 9)
 
 
 @pytest.mark.parametrize(
@@ -319,21 +369,100 @@ def log(*attempts: tuple[int, list[float]]) -> list[Event]:
 def test_what_has_been_spent(
     attempts: list[tuple[int, list[float]]], goes_on: bool, total: float, again: float
 ) -> None:
-    spent = spent_in(log(*attempts), Fidelity("epochs", 1, 9), is_told=False, goes_on=goes_on)
+    spent = spent_in(log(*attempts), reach(EPOCHS), goes_on=goes_on)
     assert (spent.total, spent.again) == (total, again)
 
 
-def test_time_is_spent_from_the_beginning_of_each_attempt() -> None:
-    spent = spent_in(log((0, [2.5, 3]), (0, [4.5, 6])), Fidelity("seconds", 1, 9), is_told=False, goes_on=True)
-    assert spent.total == 9
+def timed(trial: int, kind: Kind, time: float, **payload: Any) -> Event:
+    return Event(1, kind, trial, 1, time, payload)
+
+
+def test_the_time_that_was_spent_is_that_of_the_attempts() -> None:
+    events = [
+        timed(0, Kind.STARTED, 100),
+        timed(0, Kind.REPORTED, 102, rows=[[2.0, 0.5]]),
+        timed(0, Kind.REQUEUED, 103, cause="error"),
+        timed(0, Kind.STARTED, 120),
+        timed(0, Kind.REPORTED, 121, rows=[[1.0, 0.5]]),
+        timed(0, Kind.REQUEUED, 190, reason="interrupted"),  # which was found out when the study went on
+        timed(0, Kind.STARTED, 200),
+        timed(1, Kind.STARTED, 201),  # which never reports, and goes on
+        timed(0, Kind.REPORTED, 206, rows=[[300.0, 0.5]]),  # what it came to, at its budget
+        timed(0, Kind.COMPLETED, 206, values={"loss": 0.5}),
+    ]
+    spent = spent_in(events, reach(Fidelity("seconds", 10, 300)), goes_on=True)
+    assert (spent.total, spent.again) == (3 + 1 + 6, 1 + 3)
 
 
 def test_a_program_that_counts_something_else_has_spent_what_it_was_told() -> None:
     asked = Event(1, Kind.ASKED, 0, 0, 0.0, {"config": {}, "budget": 3})
     resumed = Event(9, Kind.RESUMED, 0, 1, 0.0, {"budget": 9})
     events = [asked, *log((0, [100, 200])), resumed, *log((0, [100, 200, 300])), *log((1, [500]))]
-    spent = spent_in(events, Fidelity("epochs", 1, 9), is_told=True, goes_on=False)
+    spent = spent_in(events, reach(EPOCHS, is_told=True), goes_on=False)
     assert (spent.total, spent.again) == (3 + 9 + 9, 3)
+
+
+# What an attempt reported, the last row being at its budget, 9; and how far it came.
+@pytest.mark.parametrize(
+    ("rows", "told", "untold"),
+    [
+        ([(9, 5)], 9, 9),
+        ([(0, 5), (9, 5)], 9, 0),  # a share of the data, say
+        ([(1, 5), (9, 5)], 9, 1),  # printed once, with no step
+        ([(1, 5), (1, 4), (9, 4)], 9, 1),
+        ([(3, 5), (9, 5)], 9, 3),
+        ([(5, 5), (9, 5)], 9, 9),  # 10 would be its next report
+        ([(1, 5), (2, 4), (9, 4)], 2, 2),
+        ([(1, 5), (2, 4), (9, 3)], 9, 9),  # it says something new
+        ([(1, 5), (2, 4), (9, 5)], 9, 9),
+        ([(1, 5), (3, 4), (9, 3)], 9, 9),
+        ([(7, 5), (8, 4), (9, 4)], 9, 9),  # a plateau
+        ([(4, 5), (8, 4), (9, 4)], 9, 9),  # a program that reports now and then
+        ([(2, 5), (1, 4), (9, 4)], 2, 2),
+        ([(1, 5), (2, None), (9, 5)], 2, 2),
+        ([(1, None), (2, math.nan), (9, 5)], 9, 9),
+    ],
+)
+def test_what_was_filled_in_at_the_end(rows: list[Row], told: float, untold: float) -> None:
+    for is_told, reached in ((True, told), (False, untold)):
+        events = [
+            timed(0, Kind.STARTED, 0),
+            *(timed(0, Kind.REPORTED, i, rows=[row]) for i, row in enumerate(rows)),
+            timed(0, Kind.COMPLETED, 20, values={"loss": rows[-1][1]}),
+        ]
+        assert spent_in(events, reach(EPOCHS, is_told=is_told), goes_on=False).total == reached
+        earlier = [(1, 9.0), (9, 9.0)]
+        trial = Trial(0, State.COMPLETED, {}, curve=Curve().extended([*earlier, *rows]), n_earlier=len(earlier))
+        own = reach(EPOCHS, is_told=is_told).as_reported(trial).curve
+        assert max((row[0] for row in list(own)[len(earlier) :]), default=0) == reached
+        running = evolved(trial, state=State.RUNNING)
+        assert reach(EPOCHS, is_told=is_told).as_reported(running) is running
+
+
+@pytest.mark.parametrize(
+    ("take", "direction", "end", "reached"),
+    [
+        ("best", "minimize", 3.0, 3),
+        ("best", "minimize", 4.0, 9),
+        ("best", "maximize", 5.0, 3),
+        ("mean:2", "minimize", 3.5, 3),
+        ("mean:2", "minimize", 4.0, 9),
+        ("last", "minimize", 4.0, 3),
+    ],
+)
+def test_what_reports_come_to(take: str, direction: Direction, end: float, reached: float) -> None:
+    rows = [(1, 5.0), (2, 3.0), (3, 4.0), (9, end)]
+    trial = Trial(0, State.PAUSED, {}, budget=9, curve=Curve().extended(rows))
+    found = reach(Fidelity("epochs", 1, 27), take=take, direction=direction).as_reported(trial)
+    assert found.curve.last_step() == reached
+
+
+def test_a_trial_came_as_far_as_the_time_that_it_took() -> None:
+    curve = Curve().extended([(3.5, 1.0), (300, 1.0)])
+    trial = Trial(0, State.COMPLETED, {}, curve=curve, started_at=100.0, ended_at=104.0)
+    measured = reach(Fidelity("seconds", 10, 300))
+    assert list(measured.as_reported(trial).curve) == [(3.5, 1.0), (4.0, 1.0)]
+    assert list(measured.as_reported(evolved(trial, ended_at=999.0)).curve)[-1] == (300.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -345,5 +474,26 @@ def test_a_program_that_counts_something_else_has_spent_what_it_was_told() -> No
     ],
 )
 def test_what_has_been_spent_in_words(axis: Fidelity, text: str) -> None:
-    spent = spent_in(log((0, [1]), (0, [1, 2, 3])), axis, is_told=False, goes_on=False)
+    spent = spent_in(log((0, [1]), (0, [1, 2, 3])), reach(axis), goes_on=False)
     assert spent_text(spent, axis).startswith(text)
+
+
+# ---- the levels of a scheduler
+@pytest.mark.parametrize(
+    ("name", "levels"),
+    [
+        ("asha", (1, 3, 9, 27, 81)),
+        ("hyperband(eta=9)", (1, 9, 81)),
+        ("freeze_thaw", (9, 27, 81)),
+        ("freeze_thaw(levels=2, eta=4)", (20, 81)),
+        ("sha + patience(n=5)", (1, 3, 9, 27, 81)),
+        ("median", ()),
+        ("none", ()),
+    ],
+)
+def test_the_levels_of_a_scheduler(name: str, levels: tuple[float, ...]) -> None:
+    assert levels_of(scheduler_named(name), reach(Fidelity("epochs", 1, 81)).problem) == levels
+
+
+def test_where_a_problem_has_no_levels_there_are_none() -> None:
+    assert levels_of(scheduler_named("asha"), Problem(Space({"lr": [1]}), (Objective("loss"),))) == ()

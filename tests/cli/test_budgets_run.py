@@ -275,6 +275,37 @@ def test_where_nothing_went_to_the_end_it_is_said_so(here: Path) -> None:
     )
 
 
+# ---- what a scheduler does not hear
+@pytest.mark.parametrize("line", ["loss: {}", "step 9 loss {}", "epoch 1 loss {}"])
+@pytest.mark.parametrize("scheduler", ["asha", "median"])
+def test_a_program_that_prints_its_metric_once_is_noticed_once(scheduler: str, line: str, here: Path) -> None:
+    (here / "once.py").write_text(f"import sys\nprint({line!r}.format(sys.argv[2]))\n")
+    said = _run(scheduler, "step=1:9", "once.py", "--lr", "[5, 4, 3, 2, 1]")
+    notice = f"{scheduler} ends trials by what they report on the way, and none of the first 3 trials has reported"
+    assert said.err.count(notice) == 1
+    assert "print it after each epoch, as in `epoch 3: loss 0.2`" in said.err
+    assert '--epochs "budget(1, 81)", under --scheduler hyperband' in said.err
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "fidelity"), [("asha", "step=1:9"), ("median", "epochs=1:9"), ("sha", "epochs=1:9")]
+)
+def test_a_program_that_can_be_heard_is_not(scheduler: str, fidelity: str, here: Path) -> None:
+    assert "ends trials by what they report" not in _run(scheduler, fidelity, "train.py", *NINE).err
+
+
+def test_a_flag_that_is_called_seconds_is_measured_and_said_so(here: Path) -> None:
+    (here / "timed.py").write_text(
+        "import sys, time\ntime.sleep(0.1)\n"
+        "for step in range(5):\n    print(f'step {step} loss {sys.argv[2]}', flush=True)\n    time.sleep(0.02)\n"
+    )
+    options = ["--name", "s", "--objective", "loss:min", "--scheduler", "asha(type=promotion)", "timed.py"]
+    said = call("run", *options, "--lr", "[1, 2, 3]", "--seconds", "budget(0.01, 0.09)")
+    assert said.err.count("--seconds: how far a trial is is measured, from the start of its attempt") == 1
+    assert "printed step" not in said.err
+    assert all(row[0] < 60 for trial in _trials() for row in trial.curve)
+
+
 # ---- what people see
 def test_commands_name_the_scheduler(here: Path) -> None:
     _run("asha(eta=4) + patience(n=5)", "step=1:27", "endless.py", "--lr", "[0, 1]", "die")
@@ -289,7 +320,8 @@ def test_commands_name_the_scheduler(here: Path) -> None:
     explained = call("explain", "s", "--json").objects[0]
     assert (explained["scheduler"], explained["fidelity"]) == ("asha(eta=4) + patience(n=5)", ["step", 1, 27, ""])
     header, row = call("history").out.splitlines()
-    assert header[header.index("STOPPED") :].startswith("STOPPED") and "2/2        1" in row
+    assert header[header.index("DONE") :].split()[:2] == ["DONE", "STOPPED"]
+    assert row[header.index("DONE") :].split()[:2] == ["2/2", "1"]
     assert "finished" in row
     table = call("show", "s").out.splitlines()
     assert any(line.split()[:3] == ["0", "completed", "27/27"] for line in table)
@@ -382,3 +414,77 @@ def test_the_command_of_a_stopped_trial_runs_as_it_is_printed(here: Path) -> Non
     environment = {**os.environ, "WHET_TRIAL": "0"}
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, cwd=here, env=environment)
     assert done.stdout == "epoch 1: loss=1.8\n"
+
+
+# ---- programs that end before their budget
+EARLY = """\
+import sys
+for epoch in range(1, min(4, int(sys.argv[4])) + 1):
+    print(f"epoch {epoch}: loss={float(sys.argv[2]) + 1 / epoch}")
+"""
+
+
+def test_what_a_program_did_not_train_is_not_spent(here: Path) -> None:
+    """It stops at epoch 4, whatever it is told."""
+    (here / "early.py").write_text(EARLY)
+    said = _run("sha", "epochs=1:9", "early.py", *NINE, json=True)
+    *_, best, end = said.objects
+    # 9 * 1 + 3 * 3 epochs, then 4, of which 1 + 1 + 1 + 3 for a second time
+    assert (end["spent"], end["spent_again"]) == (22, 6)
+    assert (best["state"], best["budget"], best["reached"]) == ("completed", 9, 4)
+    page = call("show", "s/8", "--json").objects[0]
+    assert (page["budget"], page["reached"]) == (9, 4)
+    assert [rung["budget"] for rung in page["rungs"]] == [1, 3]
+    text = call("show", "s/8").out
+    assert "reached    epochs 4\n" in text and "epochs 9: " not in text
+    assert any(line.split()[:3] == ["8", "completed", "4/9"] for line in call("show", "s").out.splitlines())
+    exported = json.loads(call("export", "s", "--format", "json").out)
+    assert [(trial["budget"], trial["reached"]) for trial in exported[-3:]] == [(3, 3), (3, 3), (9, 4)]
+
+
+def test_a_program_that_says_nothing_on_the_way_has_spent_what_it_was_told(here: Path) -> None:
+    (here / "once.py").write_text("import sys\nprint('loss:', sys.argv[2])\n")
+    said = _run("sha", "epochs=1:9", "once.py", *NINE, "--epochs", "9")
+    assert "spent 27 epochs, as much as 3.0 full trials (6 of that repeated)" in said.out
+    assert call("show", "s/8", "--json").objects[0]["reached"] == 9
+    said = call("run", "--objective", "loss:min", "--scheduler", "asha", "--fidelity", "step=1:9", "once.py", *NINE)
+    assert "spent 9 steps, as much as 1.0 full trials" in said.out  # a step each: nobody told them to go farther
+
+
+def test_seconds_are_spent_as_they_pass(here: Path) -> None:
+    (here / "once.py").write_text("import sys\nprint('loss:', sys.argv[2])\n")
+    end = _run("median", "seconds=1000:100000", "once.py", "--lr", "[2, 1]", json=True).objects[-1]
+    trials = _trials()
+    assert end["spent"] == pytest.approx(sum(trial.duration_s or 0.0 for trial in trials))
+    assert 0 < end["spent"] < 1000
+    page = call("show", "s/0", "--json").objects[0]
+    assert (page["reached"], page["rungs"]) == (pytest.approx(trials[0].duration_s), [])
+
+
+def test_freeze_thaw_has_levels_of_its_own(here: Path) -> None:
+    _run("freeze_thaw(levels=2)", "epochs=1:9", "--trials", 2, "train.py", "--lr", "[0.1, 0]")
+    rungs = [[rung["budget"] for rung in call("show", f"s/{k}", "--json").objects[0]["rungs"]] for k in (0, 1)]
+    assert sorted(rungs) in ([[3], [3, 9]], [[3, 9], [3, 9]])
+
+
+def test_what_a_trial_took_is_said_to_be_of_its_last_attempt(here: Path) -> None:
+    _run("sha", "epochs=1:9", "train.py", *NINE)
+    for said in (call("show", "s/8"), call("best", "s")):
+        assert "(the last of 3 attempts)" in said.out
+    assert "attempts)" not in call("show", "s/0").out
+
+
+# ---- paused trials are counted
+@pytest.mark.parametrize("command", ["status", "history"])
+def test_paused_trials_are_shown(command: str, here: Path) -> None:
+    study = begin("s", {"lr": [3, 2, 1]}, scheduler="sha", fidelity={"epochs": (1, 9)})
+    begin("nothing", {"lr": [3, 2, 1]}, scheduler="sha", fidelity={"epochs": (1, 9)})
+    for trial in study.ask(3):
+        assert study.report(trial, {"loss": float((trial.config or {})["lr"])}, step=1) == "pause"
+    lines = call(command).out.splitlines()
+    shown = {line.split()[0]: line[lines[0].index("DONE") :].split()[:2] for line in lines}
+    assert (shown["STUDY"], shown["s"], shown["nothing"][0]) == (["DONE", "PAUSED"], ["0/3", "3"], "0/3")
+    counts = {one["study"]: one["counts"] for one in call(command, "--json").objects}
+    assert counts == {"s": {"paused": 3}, "nothing": {}}
+    assert "3 trials: 3 paused" in call("status", "s").out
+    assert "0 of 3 trials\n" in call("status", "nothing").out

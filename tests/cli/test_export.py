@@ -122,7 +122,54 @@ def test_json_is_one_array_of_strict_objects() -> None:
         "attempts": 1,
         "started_at": 0,
         "duration_s": 0,
+        "budget": None,
+        "reached": None,
     }
+
+
+# ---- how far trials came
+def _partial(names: list[str] | None = None) -> None:
+    """A study with a fidelity: one trial paused, one complete, one that runs, one that was added."""
+    space = {name: [1, 2, 3, 4] if name == "x" else [0] for name in names or ["x"]}
+    study = begin("a", space, scheduler="sha(eta=2)", fidelity={"epochs": (2, 4)})
+    paused, running = study.ask(2)
+    assert study.report(paused, {"loss": 0.5}, step=2) == "pause"
+    study.report(running, {"loss": 0.4}, step=1)
+    study.add_trials([({name: 3 if name == "x" else 0 for name in space}, {"loss": 0.25})])
+
+
+def test_how_far_trials_came_is_exported() -> None:
+    _partial()
+    rows = _rows(call("export", "a", "--format", "csv").out)
+    assert list(rows[0])[-3:] == ["duration_s", "budget", "reached"]
+    found = [(r["state"], float(r["budget"]), float(r["reached"]) if r["reached"] else None) for r in rows]
+    assert found == [("paused", 2, 2), ("running", 2, 1), ("completed", 4, None)]  # of the last nothing is known
+    trials = json.loads(call("export", "a", "--format", "json").out)
+    assert [(t["state"], t["budget"], t["reached"]) for t in trials] == found
+
+
+def test_a_study_without_a_fidelity_has_no_such_columns_and_json_the_last_step() -> None:
+    study = begin()
+    trial = study.ask()
+    study.report(trial, {"loss": 0.5}, step=7)
+    (row,) = _rows(call("export", "a", "--format", "csv").out)
+    assert not {"budget", "reached"} & set(row)
+    (record,) = json.loads(call("export", "a", "--format", "json").out)
+    assert (record["budget"], record["reached"]) == (None, 7)
+
+
+def test_a_parameter_called_budget_is_told_from_how_far_a_trial_may_go() -> None:
+    _partial(["x", "budget"])
+    row = _rows(call("export", "a", "--format", "csv").out)[0]
+    assert (row["config.budget"], float(row["budget"])) == ("0", 2)
+
+
+def test_how_far_trials_came_is_in_parquet(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    _partial()
+    call("export", "a", "--format", "parquet", "-o", "out.parquet")
+    table = parquet.read_table(tmp_path / "out.parquet")
+    assert (table["budget"].to_pylist(), table["reached"].to_pylist()) == ([2, 2, 4], [2.0, 1.0, None])
 
 
 def test_a_study_without_trials_is_an_empty_array_and_a_header() -> None:

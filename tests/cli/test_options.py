@@ -131,6 +131,42 @@ def test_a_misspelled_option_is_met_with_the_likely_one() -> None:
         _parsed("--trails", "3", "missing.py")
 
 
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (
+            ["--scheduler", "asha", "--scheduler=patience(n=5)"],
+            '--scheduler is given twice, as "asha" and as "patience(n=5)"; several that work together are one value, '
+            'as in --scheduler "asha + patience(n=5)"',
+        ),
+        (
+            ["--fidelity=epochs=1:81", "--seed", "1", "--fidelity", "step=1:9"],
+            '--fidelity is given twice, as "epochs=1:81" and as "step=1:9", and takes one value; leave one of them out',
+        ),
+        (["--strategy", "tpe", "--sampler", "gp"], '--sampler is given twice, as "tpe" and as "gp"'),
+        (["--retries", "timeout=1", "--retries", "memory=0"], "--retries is given twice"),
+    ],
+)
+def test_an_option_of_which_both_values_may_be_meant_is_refused(args: list[str], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        _parsed(*args, "train.py", "--lr", "[1]")
+    assert str(caught.value).startswith(said)
+
+
+def test_what_is_repeatable_or_said_twice_alike_is_taken_and_of_the_rest_the_last() -> None:
+    args = ["--workers", "4", "--workers=2", "--fidelity", "step=1:9", "--fidelity=step=1:9", "--json", "--json"]
+    args += ["--objective", "a", "--objective", "b"]
+    seen = _parsed(*args, "train.py", "--scheduler", "asha", "--scheduler", "median")
+    assert (seen["workers"], seen["objectives"], seen["is_json"]) == (2, ("a", "b"), True)
+    assert seen["scheduler"] is None
+
+
+def test_an_option_without_its_value_is_refused() -> None:
+    for args in (["--trials"], ["--trials", "3", "--trials"], ["--config"]):
+        with pytest.raises(click.UsageError, match="requires an argument"):
+            _parsed(*args)
+
+
 # ---- what this version does not have
 _LATER: dict[str, Any] = {
     "executor": None,

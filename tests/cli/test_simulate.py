@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from whet.core.values import Take
 from whet.errors import SearchExhausted
 from whet.samplers.names import SAMPLERS, sampler_named
 from whet.schedulers.names import scheduler_named
+from whet.testing import Course, simulate
 from whet.testing.recorded import FEWEST, recording_of, replay
 
 SCRIPT = """
@@ -98,7 +100,7 @@ def test_a_script_that_counts_from_zero(whet_script: Path) -> None:
         whet_script, "--lr", "uniform(0, 1)",
     )  # fmt: skip
     said = call("simulate", "script", "--scheduler", "asha(eta=2)", "--repeats", 2)
-    assert "6 trials that ran to the end, steps 1 to 9" in said.out
+    assert "6 trials that ran to the end, steps 1 to 8" in said.out
     assert "asha(eta=2)" in said.out
 
 
@@ -201,6 +203,44 @@ def test_the_axis_of_the_study_is_kept() -> None:
     fidelity = {"epochs": (1, 8)}
     found = recording_of("a", problem(fidelity=fidelity), trials_of(fidelity=fidelity), Take())
     assert found.problem.fidelity == whet.Fidelity("epochs", 2, 8)
+
+
+def test_who_counts_from_zero_is_on_the_axis_of_the_study() -> None:
+    fidelity = {"epochs": (1, 9)}
+    study = whet.Study(SPACE, {"loss": "minimize"}, sampler="random", seed=1, fidelity=fidelity)
+    for _ in range(FEWEST):
+        trial = study.ask()
+        for epoch in range(9):
+            study.report(trial, {"loss": 1 / (1 + epoch)}, step=epoch)
+        study.tell(trial, {"loss": 0.1})
+    timed = [replace(trial, started_at=100.0, ended_at=120.0) for trial in study.trials]
+    found = recording_of("a", problem(fidelity=fidelity), timed, Take())
+    assert found.problem.fidelity == whet.Fidelity("epochs", 1, 9)
+    course = found.trials[0][2]
+    assert course.steps == (1, 2, 3, 4, 5, 6, 7, 8, 9)
+    assert [value["loss"] for value in course.values[:2]] == [1 / 2, 1 / 3]  # type: ignore[index]
+    assert course.seconds == pytest.approx([4, 2, 2, 2, 2, 2, 2, 2, 2])  # the first holds what came before step 0
+
+
+@pytest.mark.parametrize("checkpoints", [True, False])
+@pytest.mark.parametrize("report_at", [None, (), (1, 3, 9)])
+def test_what_a_step_takes_does_not_depend_on_how_often_trials_began_again(
+    checkpoints: bool, report_at: tuple[int, ...] | None
+) -> None:
+    def curves(config: Mapping[str, Any]) -> Course:
+        return Course([{"loss": config["lr"] + 1 / step} for step in range(1, 10)], seconds=config["units"])
+
+    fidelity = {"epochs": (1, 9)}
+    search = simulate(
+        curves, SPACE, {"loss": "minimize"}, fidelity=fidelity, scheduler="hyperband", n_trials=60, n_workers=3,
+        checkpoints=checkpoints, report_at=report_at,
+    )  # fmt: skip
+    found = recording_of("a", problem(fidelity=fidelity), search.trials, Take(), checkpoints=checkpoints)
+    attempts = {trial.attempt for trial in search.trials if trial.state == "completed"}
+    assert attempts == {1, 2, 3}
+    for _, config, course in found.trials:
+        gaps = np.diff([0, *course.steps])
+        assert course.seconds == pytest.approx([config["units"] * gap for gap in gaps])
 
 
 def test_the_best_report_where_the_study_takes_it() -> None:

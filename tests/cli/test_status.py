@@ -222,7 +222,7 @@ def test_status_is_there_before_during_and_after_a_run(
     whet("status")
     run = whet.start("run", "--name", "a", "--objective", "loss:min", "train.py", "--lr", "[3, 1, 2]")
     deadline = time.monotonic() + 60
-    while not (tmp_path / STORE).exists() or not call("status").out:
+    while not (tmp_path / STORE).exists() or not call("status", "--json").out:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     seen = set()

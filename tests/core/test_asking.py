@@ -193,3 +193,34 @@ def test_the_config_of_a_repeat_is_that_of_one_that_has_finished():
     assert history.finished_config(range(4, 6)) is None
     (third,) = searched.ledger.commit([], reserve=1).numbers
     assert searched.ledger.history.finished_config(range(third, third + 2)) is None
+
+
+# ---- why an attempt is not heard
+@pytest.mark.parametrize(("scheduler", "done"), [("threshold(upper=1)", "stopped"), ("hyperband", "paused")])
+def test_who_does_not_heed_a_decision_hears_of_it(scheduler, done):
+    searched = study(scheduler=scheduler, fidelity={"epochs": (1, 9)})
+    trial = searched.ask()
+    assert searched.report(trial, 5.0, step=1) != "continue"
+    for say in (searched.tell, lambda trial, value: searched.report(trial, value, step=2)):
+        with pytest.raises(StaleAttempt, match=rf"scheduler has {done} it at what was said last \(.*heed what report"):
+            say(trial, 3.0)
+    with pytest.raises(StateError, match=f"is not running, but {done}"):
+        searched.tell(trial.number, 3.0)
+    assert searched.trials[0].state.value == done
+
+
+def test_who_was_overtaken_hears_by_whom():
+    searched = study()
+    trials = searched.ask(4)
+    searched.tell(trials[0], 1.0)
+    searched.fail(trials[1])
+    searched.ledger.commit([Draft(Kind.CANCELLED, 2, {}, trials[2].token)])
+    requeued = Draft(Kind.REQUEUED, 3, {"reason": "", "counts": False}, trials[3].token)
+    searched.ledger.commit([requeued])
+    whys = ["was told already", "has failed already", "was cancelled", "waits to be run again"]
+    for trial, why in zip(trials, whys, strict=True):
+        with pytest.raises(StaleAttempt, match=why):
+            searched.tell(trial, 2.0)
+    assert searched.ask().number == 3
+    with pytest.raises(StaleAttempt, match=r"begun again \(attempt 2\)"):
+        searched.tell(trials[3], 2.0)

@@ -298,3 +298,17 @@ def test_repeats_count_by_their_mean_once_all_have_ended() -> None:
     assert history.leader() == (2, 1.5)
     last = [Event(history.seq + 1, Kind.CANCELLED, 5, 0, 0.0, {})]
     assert history.extended(last).leader() == (4, 0.0)  # the mean of the one that completed
+
+
+@pytest.mark.parametrize("end", [Kind.STOPPED, Kind.PAUSED])
+def test_repeats_that_were_cut_do_not_make_their_config_look_better(end: Kind) -> None:
+    log = Log()
+
+    def life(number: int, loss: float, end: Kind = Kind.COMPLETED) -> list[Event]:
+        return log.life(number, {"loss": loss}, end, group=number // 2, replicate=number % 2)
+
+    events = _in_order([*life(0, 0.1), *life(1, 9.0, end), *life(2, 0.4), *life(3, 0.6)])
+    history = begun(repeats=2).extended(events)
+    assert history.means() == [(2, 0.5), (0, 0.1)]
+    only = begun(repeats=2).extended(_in_order([*life(4, 0.1), *life(5, 9.0, end)]))
+    assert only.leader() == (4, 0.1)

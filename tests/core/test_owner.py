@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from whet.core.owner import is_gone, this_process
+from whet.core.owner import Watch, is_beside, is_gone, this_process
 
 HOST = socket.gethostname()
 
@@ -46,3 +46,19 @@ def test_of_another_host_and_of_what_is_no_name_nothing_is_certain():
 def test_a_number_that_is_no_process_is_gone(pid):
     assert is_gone(f"{HOST}:{pid}:abc")
     assert is_gone(None)
+
+
+def test_another_process_of_this_host_is_beside_alive_or_not():
+    assert is_beside(f"{HOST}:{os.getppid()}:abc")
+    assert is_beside(f"{HOST}:{os.getpid()}:0000")
+    for owner in (this_process(), None, "", "some-other-host:1:abc", f"{HOST}:no number:abc"):
+        assert not is_beside(owner)
+
+
+def test_who_is_gone_has_left_once_that_has_been_known_for_long_enough():
+    gone, alive = f"{HOST}:{os.getpid()}:0000", f"{HOST}:{os.getppid()}:abc"
+    patient, hasty = Watch(1e9), Watch(0.0)
+    for owner in (gone, alive, this_process(), "some-other-host:1:abc"):
+        assert not patient.is_left(owner)
+        assert not patient.is_left(owner)
+        assert hasty.is_left(owner) is (owner == gone)

@@ -160,11 +160,60 @@ def test_only_what_counts_uses_up_a_retry() -> None:
     assert trial.attempt == 6
 
 
-def test_a_new_attempt_starts_with_nothing_of_the_last_one() -> None:
-    again = lived(CLAIMED, ASKED, STARTED, REPORTED, REQUEUED, event(Kind.STARTED, 6.0, token="u"))
+def test_a_new_attempt_has_no_values_of_the_last_one() -> None:
+    done = event(Kind.REQUEUED, 4.0, reason="lost", values={"loss": 0.5})
+    again = lived(CLAIMED, ASKED, STARTED, REPORTED, done, event(Kind.STARTED, 6.0, token="u"))
     assert (again.attempt, again.token, again.started_at, again.ended_at) == (2, "u", 6.0, None)
-    assert (len(again.curve), again.values) == (0, {})
-    assert again.config == {"lr": 0.1}
+    assert (again.values, again.config) == ({}, {"lr": 0.1})
+
+
+def reporting(trial: Trial, *steps: float) -> Trial:
+    return advance(trial, event(Kind.REPORTED, rows=[[step, step / 10] for step in steps]))
+
+
+def restarted(trial: Trial, kind: Kind = Kind.REQUEUED) -> Trial:
+    more = (Kind.RESUMED,) if kind is Kind.PAUSED else ()
+    for happened in (event(kind, 4.0), *(event(one, 5.0) for one in more), event(Kind.STARTED, 6.0, token="u")):
+        trial = advance(trial, happened)
+    return trial
+
+
+def steps_of(curve: Curve) -> list[float]:
+    return [row[0] for row in curve]
+
+
+@pytest.mark.parametrize(
+    ("own", "steps", "n_earlier"),
+    [
+        ((1,), [1], 0),
+        ((3, 4), [1, 2, 3, 4], 2),
+        ((4,), [1, 2, 3, 4], 3),
+        ((0.5, 2), [0.5, 2], 0),
+        ((9,), [1, 2, 3, 9], 3),
+    ],
+)
+def test_an_attempt_replaces_what_an_interrupted_one_reported_from_its_own_first_step_on(
+    own: tuple[float, ...], steps: list[float], n_earlier: int
+) -> None:
+    again = restarted(reporting(lived(CLAIMED, ASKED, STARTED), 1, 2, 3))
+    assert (steps_of(again.curve), again.n_earlier, again.n_before) == ([1, 2, 3], 3, 0)
+    again = reporting(again, *own)
+    assert (steps_of(again.curve), again.n_earlier, again.n_before) == (steps, n_earlier, 0)
+    more = reporting(again, 10)
+    assert (steps_of(more.curve), more.n_earlier, more.n_before) == ([*steps, 10], n_earlier, len(steps))
+    assert steps_of(more.curve.once(more.n_earlier)) == [*steps, 10]
+
+
+def test_what_was_reported_before_a_pause_is_kept_and_counts_once() -> None:
+    resumed = restarted(reporting(lived(CLAIMED, ASKED, STARTED), 1, 2), Kind.PAUSED)
+    from_zero = reporting(resumed, 1, 2, 3)
+    assert (steps_of(from_zero.curve), from_zero.n_kept, from_zero.n_before) == ([1, 2, 1, 2, 3], 2, 2)
+    assert steps_of(from_zero.curve.once(from_zero.n_earlier)) == [1, 2, 3]
+    going_on = reporting(resumed, 3)
+    assert steps_of(going_on.curve.once(going_on.n_earlier)) == [1, 2, 3]
+    killed = reporting(restarted(from_zero), 1, 2)
+    assert (steps_of(killed.curve), killed.n_kept, killed.n_earlier, killed.n_before) == ([1, 2, 1, 2], 2, 2, 2)
+    assert steps_of(resumed.curve.once(resumed.n_earlier)) == [1, 2]
 
 
 def test_a_paused_trial_goes_on_with_a_larger_budget() -> None:

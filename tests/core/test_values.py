@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whet.core.problem import Objective, Problem
-from whet.core.trial import Cause
+from whet.core.trial import Cause, Curve, State, Trial
 from whet.core.values import Rules, Take, Tally, judge, metrics_of
 from whet.errors import UsageError
 from whet.space.space import Space
@@ -75,6 +75,38 @@ def test_a_thinned_curve_reaches_to_the_end_however_long_it_is():
     assert len(steps) < 9_000
     gaps = [later - earlier for earlier, later in zip(steps, [*steps[1:], 200_000], strict=True)]
     assert max(gaps) <= 256
+
+
+def after(*losses: float, n_kept: int = 0, cause: Cause | None = None) -> Trial:
+    curve = Curve().extended([[step, loss] for step, loss in enumerate(losses, 1)])
+    return Trial(0, State.RUNNING, {}, attempt=2, curve=curve, n_kept=n_kept, n_earlier=len(losses), cause=cause)
+
+
+@pytest.mark.parametrize(("take", "value"), [("best", 0.1), ("mean:3", (0.5 + 0.4 + 0.3) / 3), ("last", 0.3)])
+def test_what_an_attempt_goes_on_from_counts(take, value):
+    tally = Tally(problem("loss"), Take.parse(take), after(0.1, 0.5, 0.4))
+    assert tally.add(4, {"loss": 0.3}) == [4, 0.3]
+    assert tally.values({})["loss"] == pytest.approx(value)
+
+
+def test_what_an_attempt_repeats_does_not_count():
+    tally = Tally(problem("loss"), Take.parse("best"), after(0.1, 0.5, 0.4))
+    tally.add(1, {"loss": 0.7})
+    assert tally.values({})["loss"] == 0.7
+
+
+def test_an_attempt_may_have_nothing_left_to_report():
+    assert Tally(problem("loss"), Take(), after(0.1, 0.5)).values({"speed": 1.0}) == {"loss": 0.5, "speed": 1.0}
+    assert Tally(problem("loss"), Take(), after(0.1, 0.5, n_kept=1)).values({}) == {"loss": 0.5}
+
+
+def test_what_an_attempt_has_itself_counts_before_what_was_there():
+    assert Tally(problem("loss"), Take(), after(0.1, 0.5)).values({"loss": 0.9}) == {"loss": 0.9}
+
+
+def test_of_a_crash_or_from_before_a_pause_nothing_is_taken_over_unless_the_attempt_goes_on():
+    assert Tally(problem("loss"), Take(), after(0.1, n_kept=1)).values({}) == {}
+    assert Tally(problem("loss"), Take(), after(0.1, cause=Cause.ERROR)).values({}) == {}
 
 
 def test_reports_that_say_nothing_of_the_problem_are_no_rows():

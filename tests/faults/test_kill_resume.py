@@ -167,3 +167,57 @@ def test_two_at_once_cannot_run_a_study(whet: Whet, here: Path) -> None:
     process.kill()
     process.communicate()
     assert not whet.survivors(20)
+
+
+# Has a checkpoint of every epoch, and is slow to end.
+GOES_ON = """\
+import argparse, pathlib, time
+parser = argparse.ArgumentParser()
+for name in ("--x", "--epochs", "--from", "--to", "--mark"):
+    parser.add_argument(name)
+given = vars(parser.parse_args())
+done = int(pathlib.Path(given["from"]).read_text()) if given["from"] else 0
+for epoch in range(done + 1, int(given["epochs"]) + 1):
+    print(f"epoch {epoch}: loss {float(given['x']) + 1 / epoch}", flush=True)
+    pathlib.Path(given["to"]).write_text(str(epoch))
+mark = pathlib.Path(given["mark"] + given["epochs"])
+if not mark.exists():
+    mark.touch()
+    time.sleep(600)
+"""
+
+
+def _has_heard_all() -> bool:
+    """Tell whether the reports of what runs are in the store."""
+    (trial,) = load("killed").ledger.history.running
+    return trial.curve.last_step() == trial.budget
+
+
+@pytest.mark.slow
+def test_what_has_reported_all_when_it_is_killed_has_nothing_left_to_do(whet: Whet, here: Path) -> None:
+    (here / "on.py").write_text(GOES_ON)
+    options = ["--scheduler", "asha(type=promotion)", "--minimize", "loss", "--seed", 1, "--strategy", "grid"]
+    script = ["on.py", "--x", "[0.3, 0.1, 0.2]", "--epochs", "budget(1, 9)", "--mark", "{trial_dir}/mark"]
+    checkpoint = ["--from", "{checkpoint_in}", "--to", "{checkpoint_out}"]
+    arguments: list[object] = ["run", *options, "--name", "killed", *script, *checkpoint]
+    marks: set[Path] = set()
+    while True:
+        process = whet.start(*arguments)
+        while process.poll() is None and not (set(here.rglob("mark[0-9]")) - marks and _has_heard_all()):
+            time.sleep(0.05)
+        if process.poll() is not None:
+            break
+        marks = set(here.rglob("mark[0-9]"))
+        process.kill()
+        process.communicate(timeout=30)
+        arguments = ["resume", "killed"]
+    assert process.returncode == 0, process.communicate()
+    assert len(marks) == 5, "three began, one went on to the third and to the ninth epoch"
+
+    (here / "on.py").write_text(GOES_ON.replace("time.sleep(600)", "pass"))
+    call("run", *options, "--name", "never", *script, *checkpoint)
+    killed, never = (
+        [(t.number, t.config, t.state, t.budget, list(t.curve), t.values) for t in load(name).trials]
+        for name in ("killed", "never")
+    )
+    assert killed == never

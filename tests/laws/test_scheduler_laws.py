@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.laws.simulated import Arithmetic, run_study
+from tests.schedulers.driving import EACH
 from whet.core.trial import State
 from whet.errors import UsageError
 from whet.schedulers.names import SCHEDULERS, check_scheduler, scheduler_named
@@ -19,7 +20,7 @@ from whet.study import Study
 from whet.testing.scheduler_plays import PROBLEMS, Play, study_of
 
 SLOW = {"freeze_thaw"}  # fits a model at each answer
-WAYS = [*(name for name in SCHEDULERS if name not in SLOW), "asha(type=promotion)", "hyperband + patience(n=2)"]
+WAYS = [*(name for name in EACH if name not in SLOW), "asha(type=promotion)", "hyperband + patience(n=2)"]
 STOPPING = [
     "none",
     "asha",
@@ -92,12 +93,12 @@ def test_without_a_lookahead_it_matters_who_is_faster() -> None:
 
 def test_a_scheduler_is_stopping_or_is_refused_in_a_deterministic_study() -> None:
     refused = set()
-    for name in SCHEDULERS:
+    for way in EACH:
         problem = _study("none").ledger.history.problem
         try:
-            check_scheduler(scheduler_named(name), problem, 8)
+            check_scheduler(scheduler_named(way), problem, 8)
         except UsageError as error:
             assert "deterministic" in str(error)
-            refused.add(name)
+            refused.add(way)
     assert refused == {"successive_halving", "hyperband", "freeze_thaw"} & set(SCHEDULERS)
     assert {way.split("(")[0].split(" ")[0] for way in STOPPING} == set(SCHEDULERS) - refused

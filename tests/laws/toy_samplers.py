@@ -11,6 +11,7 @@ import numpy as np
 from whet.core.history import History
 from whet.core.protocols import RngOf, Suggestion
 from whet.core.trial import State
+from whet.core.unfinished import Unfinished
 from whet.errors import SearchExhausted
 from whet.points.known import Known
 from whet.points.startup import Proposal
@@ -86,7 +87,7 @@ class IgnoresRunning(NearBest):
 
     def suggest(self, history: History, numbers: Sequence[int], rng_of: RngOf) -> list[Suggestion]:
         running = history.unfinished
-        alone = replace(history, unfinished={}) if running else history
+        alone = replace(history, unfinished=Unfinished()) if running else history
         return super().suggest(alone, numbers, rng_of)
 
 

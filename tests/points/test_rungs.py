@@ -137,13 +137,17 @@ def test_equal_ones_are_in_the_order_of_their_numbers() -> None:
     assert list(rung) == [0, 1, 2] and [rung.rank(number) for number in (0, 1, 2)] == [0, 1, 2]
 
 
-def test_a_retry_forgets_what_its_attempt_had_reported_and_a_promotion_does_not() -> None:
+def test_a_retry_forgets_what_it_does_again_and_a_promotion_does_not() -> None:
     history = after(begun(), *started(0, budget=1), told(0, [1, 0.5]), (Kind.PAUSED, 0, {}))
     history = after(history, (Kind.RESUMED, 0, {"budget": 9}), (Kind.STARTED, 0, {"token": "b"}), told(0, [3, 0.3]))
     live = followed(history)
     assert 0 in live.rung(0, 1)
     history = after(history, (Kind.REQUEUED, 0, {}), (Kind.STARTED, 0, {"token": "c"}))
     live.follow(history)
+    assert 0 in live.rung(0, 1), "it may go on from there"
+    live.follow(after(history, told(0, [4, 0.2])))
+    assert 0 in live.rung(0, 1), "it did"
+    live.follow(after(history, told(0, [1, 0.5])))
     assert 0 in live.rung(0, 0) and 0 not in live.rung(0, 1)
 
 
@@ -233,6 +237,7 @@ def test_followed_is_as_made_anew(moves: list[tuple[int, int, float]], every: in
         b: sorted(numbers) for b, numbers in anew.members.items()
     }
     assert live.n_unfinished == anew.n_unfinished and live.last_bracket == anew.last_bracket
+    assert +live.n_passed == +anew.n_passed and min(live.n_passed.values(), default=0) >= 0
     expected = naive(history, live)
     for bracket in (None, 0, 1):
         for level in range(len(LEVELS)):
@@ -240,6 +245,27 @@ def test_followed_is_as_made_anew(moves: list[tuple[int, int, float]], every: in
             assert orders == [expected.get((bracket, level), [])] * 2
             waiting = [list(rungs.rung(bracket, level).paused(2)) for rungs in (live, anew)]
             assert waiting[0] == waiting[1]
+
+
+@pytest.mark.parametrize("end", [(Kind.FAILED, {"cause": "error"}), (Kind.CANCELLED, {}), (Kind.STOPPED, {}), None])
+def test_who_is_lost_has_passed_no_level_and_may_sink(end: tuple[Kind, Mapping[str, Any]] | None) -> None:
+    lost = math.nan if end is None or end[0] is Kind.STOPPED else 0.1
+    history = after(begun(), *started(0), *started(1), told(0, [1, 0.1], [3, 0.1]), told(1, [1, 0.5]))
+    live = Rungs(LEVELS, sinks_lost=True)
+    live.follow(history)
+    assert live.n_passed == {(0, 0): 2, (0, 1): 1} and list(live.rung(0, 0)) == [0, 1]
+    history = after(history, told(0, [4, lost]), *([] if end is None else [(end[0], 0, end[1])]))
+    live.follow(history)
+    is_lost = end is not None  # NaN alone is for the one who decides
+    assert +live.n_passed == ({(0, 0): 1} if is_lost else {(0, 0): 2, (0, 1): 1})
+    assert list(live.rung(0, 0)) == ([1, 0] if is_lost else [0, 1]) and len(live.rung(0, 0)) == 2
+    assert list(followed(history).rung(0, 0)) == [0, 1], "only where that is wanted"
+
+
+def test_who_is_stopped_on_a_level_has_not_passed_it() -> None:
+    history = after(begun(), *started(0), told(0, [1, 0.1], [3, 0.1]), (Kind.STOPPED, 0, {}))
+    rungs = followed(history)
+    assert rungs.n_passed == {(0, 0): 1} and not rungs.places[0].is_lost
 
 
 def test_a_preview_that_gave_the_number_another_bracket_is_forgotten() -> None:

@@ -89,7 +89,7 @@ def test_a_text_names_a_sampler_and_the_sampler_the_text(text: str, described_as
         ("rf", r"unknown sampler 'rf' \(known: "),
         ("bayesia", "did you mean 'gp'"),
         ("toyy(kind=b)", r"unknown sampler 'toyy'; did you mean 'toy'"),
-        ("", "unknown sampler ''"),
+        ("", "the name of a sampler is missing"),
     ],
 )
 def test_what_names_none_is_refused(text: str, said: str) -> None:

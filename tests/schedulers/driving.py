@@ -14,11 +14,13 @@ from whet.core.history import History
 from whet.core.protocols import Assignment, Decision, New, Resume, Scheduler, Stop
 from whet.core.trial import State, Trial
 from whet.errors import NotReady, SearchExhausted
-from whet.schedulers.names import scheduler_named
+from whet.schedulers.names import SCHEDULERS, scheduler_named
 
 # What a config comes to at a step: metrics or a number; an exception is a failure.
 Curve = Callable[[Mapping[str, Any], float], float | Mapping[str, float]]
 SPACE = {"x": whet.Float(0.0, 1.0)}
+# Every scheduler with as few options as it can do with.
+EACH = tuple("threshold(upper=9)" if name == "threshold" else name for name in SCHEDULERS)
 
 
 def falling(config: Mapping[str, Any], step: float) -> float:

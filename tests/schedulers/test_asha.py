@@ -12,9 +12,10 @@ import pytest
 import whet
 from tests.schedulers.driving import at_level, driven, falling, resumes
 from whet.core.events import Draft, Kind
-from whet.core.protocols import Decision, New
-from whet.core.trial import State
+from whet.core.protocols import Decision, New, Resume
+from whet.core.trial import State, Trial
 from whet.errors import SearchExhausted, UsageError
+from whet.points import rungs
 from whet.schedulers.asha import ASHA
 
 LEVELS = (1, 3, 9, 27)
@@ -97,6 +98,97 @@ def test_no_finite_number_ends_a_trial_and_is_the_worst(way: str, lost: float) -
     assert run.study.best_config["x"] >= 0.3
 
 
+def asked(n: int, way: str = "asha") -> tuple[whet.Study, list[Trial]]:
+    study = whet.Study({"x": whet.Float(0, 1)}, fidelity={"epochs": (1, 27)}, scheduler=way, sampler="random")
+    return study, study.ask(n)
+
+
+# ---- stopping, where trials come to nothing
+def lose(study: whet.Study, trial: Trial, how: str) -> None:
+    if how == "fails":
+        study.fail(trial)
+    elif how == "is cancelled":
+        study.ledger.commit([Draft(Kind.CANCELLED, trial.number)])
+    else:
+        assert study.report(trial, float(how), step=3 if how == "inf" else 2) is Decision.STOP
+
+
+LOSSES = ["fails", "is cancelled", "nan", "inf"]
+
+
+@pytest.mark.parametrize("how", LOSSES)
+def test_who_has_come_to_nothing_is_the_worst_where_it_was(how: str) -> None:
+    study, (best, second, third, fourth) = asked(4)
+    assert study.report(best, 0.1, step=1) is Decision.CONTINUE
+    lose(study, best, how)
+    assert study.report(second, 0.5, step=1) is Decision.CONTINUE
+    assert study.report(third, 0.3, step=1) is Decision.CONTINUE, "nobody who may still come to something is ahead"
+    assert study.report(fourth, 0.4, step=1) is Decision.STOP
+    assert study.ledger.trial(fourth.number).message == "2nd of 4 at 1 epoch, the best goes on"
+
+
+@pytest.mark.parametrize("how", LOSSES)
+def test_as_long_as_nobody_else_has_gone_on_whoever_comes_does(how: str) -> None:
+    study, (best, stopped, worse, last) = asked(4)
+    assert study.report(best, 0.1, step=1) is Decision.CONTINUE
+    assert study.report(stopped, 0.2, step=1) is Decision.STOP
+    lose(study, best, how)
+    assert study.report(worse, 0.3, step=1) is Decision.CONTINUE, "the one ahead of it will never get further"
+    assert study.report(last, 0.4, step=1) is Decision.STOP, "the one before it may"
+    for step in (3, 9):
+        assert study.report(worse, 0.3, step=step) is Decision.CONTINUE
+    assert study.tell(worse, 0.3).state is State.COMPLETED
+
+
+def test_who_was_stopped_further_up_keeps_its_place() -> None:
+    study, (first, second, third) = asked(3)
+    assert study.report(first, 0.1, step=1) is Decision.CONTINUE
+    study.report(first, 0.5, step=3)
+    assert study.report(second, 0.05, step=1) is Decision.CONTINUE
+    assert study.report(second, 0.6, step=3) is Decision.STOP
+    assert study.report(third, 0.07, step=1) is Decision.STOP, "only one in eta goes on, and that was the second"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_with_one_worker_one_is_trained_to_the_end_unless_all_come_to_nothing(seed: int) -> None:
+    def curve(config: Mapping[str, Any], step: float) -> float:
+        if config["x"] < 0.7 and step > 30 * config["x"]:
+            raise ArithmeticError("the better, the sooner")
+        return float(config["x"]) + 1 / step
+
+    run = driven("asha", 5, curve=curve, seed=seed, fresh_every=1)
+    states = Counter(trial.state for trial in run.trials)
+    assert states[State.COMPLETED] or states[State.FAILED] == 5
+
+
+def test_the_first_fails_late_and_those_behind_it_go_on() -> None:
+    known: dict[float, int] = {}
+
+    def curve(config: Mapping[str, Any], step: float) -> float:
+        rank = known.setdefault(config["x"], len(known))
+        if rank == 0 and step > 9:
+            raise ArithmeticError("too good to be true")
+        return float(rank)
+
+    run = driven("asha", 5, curve=curve)
+    assert [trial.state for trial in run.trials] == [State.FAILED, State.COMPLETED] + 3 * [State.STOPPED]
+
+
+def test_with_two_objectives_who_has_come_to_nothing_is_the_worst_as_well() -> None:
+    study = whet.Study(
+        {"x": whet.Float(0, 1)},
+        {"a": "min", "b": "min"},
+        fidelity={"epochs": (1, 27)},
+        scheduler="asha",
+        sampler="random",
+    )
+    first, second, third = study.ask(3)
+    assert study.report(first, {"a": 0.1, "b": 0.1}, step=1) is Decision.CONTINUE
+    study.fail(first)
+    assert study.report(second, {"a": 0.5, "b": 0.5}, step=1) is Decision.CONTINUE
+    assert study.report(third, {"a": 0.4, "b": 0.4}, step=1) is Decision.CONTINUE
+
+
 # ---- promotion
 @pytest.mark.parametrize(("way", "workers"), [(PROMOTION, 1), (PROMOTION, 6), ("asha(type=promotion, eta=2)", 3)])
 def test_promotions_are_of_the_best_and_from_the_highest_rung(way: str, workers: int) -> None:
@@ -153,6 +245,23 @@ def test_a_failed_trial_takes_its_place_on_the_rung() -> None:
     assert study.ask().number == good.number
 
 
+def test_who_fails_at_the_very_end_was_not_trained_to_it() -> None:
+    study, trials = asked(2, PROMOTION)
+    for trial, value in zip(trials, (0.1, 0.2), strict=True):
+        study.tell(trial, value)
+    for budget in (3, 9, 27):
+        (last,) = study.scheduler.assign(study.ledger.history, 1, 0)
+        assert last == Resume(0, budget)
+        study.ledger.commit([Draft(Kind.RESUMED, 0, {"budget": budget})])
+        (trial,) = study.ask(1)
+        assert (trial.number, trial.budget) == (0, budget)
+        if budget < 27:
+            study.tell(trial, 0.1)
+    study.report(trial, 0.1, step=27)
+    study.fail(trial)
+    assert study.scheduler.assign(study.ledger.history, 1, 0) == [Resume(1, 3)]
+
+
 def test_cancelled_trials_neither_go_on_nor_hold_up() -> None:
     def between(study: whet.Study, tick: int) -> None:
         if tick % 5 == 0 and study.ledger.history.unfinished:
@@ -173,6 +282,20 @@ def test_a_deterministic_study_stops_the_same_trials_however_many_workers(way: s
         outcomes.append([(trial.config, trial.bracket, trial.state, run.cost[trial.number]) for trial in run.trials])
     assert outcomes[0] == outcomes[1] == outcomes[2]
     assert len({state for _, _, state, _ in outcomes[0]}) == 2
+
+
+def test_so_it_does_where_trials_fail() -> None:
+    def curve(config: Mapping[str, Any], step: float) -> float:
+        if config["x"] < 0.5 and step == 5:
+            raise ArithmeticError("too good to be true")
+        return falling(config, step)
+
+    outcomes = []
+    for workers in (1, 3):
+        run = driven("asha", 24, workers, curve, lookahead=3, seed=3)
+        outcomes.append([(trial.config, trial.state, run.cost[trial.number]) for trial in run.trials])
+    assert outcomes[0] == outcomes[1]
+    assert len({state for _, state, _ in outcomes[0]}) == 3
 
 
 @pytest.mark.parametrize("way", ["asha", PROMOTION])
@@ -209,6 +332,24 @@ def test_what_people_give_runs_to_the_end_and_counts(way: str) -> None:
             known = at_level(history, 0, 3) + at_level(history, None, 3)
             n_failed = 1 if any(trial.state is State.FAILED for trial in history.finished) else 0
             assert f"of {len(known)} " in reason or f"of {len(known) + n_failed} " in reason
+
+
+def test_added_trials_are_compared_with_nobody_and_failed_ones_count_on_the_lowest_rung() -> None:
+    study = whet.Study({"x": whet.Float(0, 1)}, fidelity={"epochs": (1, 27)}, scheduler="asha", sampler="random")
+    study.add_trials([({"x": 0.31}, 0.02), ({"x": 0.8}, math.nan)])
+    first, second, third = study.ask(3)
+    assert study.report(first, 0.5, step=1) is Decision.CONTINUE
+    assert study.report(second, 0.6, step=1) is Decision.STOP
+    assert study.ledger.trial(second.number).message == "2nd of 3 at 1 epoch, the best goes on"
+    assert study.report(third, 0.4, step=1) is Decision.CONTINUE
+    assert study.report(third, 0.4, step=3) is Decision.CONTINUE
+    assert study.report(first, 0.5, step=3) is Decision.STOP
+    assert study.ledger.trial(first.number).message == "2nd of 2 at 3 epochs, the best goes on"
+
+
+def test_what_was_added_does_not_stand_for_what_was_trained() -> None:
+    run = driven(PROMOTION, 5, before=lambda study: study.add_trials([({"x": 0.99}, 50.0)]))
+    assert [trial.state for trial in run.of(0)].count(State.COMPLETED) == 1
 
 
 @pytest.mark.parametrize("way", ["asha(brackets=3)", "asha(type=promotion, brackets=9)"])
@@ -285,3 +426,32 @@ def test_what_it_needs() -> None:
 def test_the_study_keeps_its_options() -> None:
     study = whet.Study({"x": whet.Float(0, 1)}, scheduler="asha(eta=2.5, brackets=2)", fidelity={"epochs": (1, 9)})
     assert study.ledger.history.settings["scheduler_options"] == {"eta": 2.5, "brackets": 2}
+
+
+# ---- a deterministic study
+
+
+def test_what_each_trial_of_a_deterministic_study_is_to_know_is_not_put_together_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n_placed = 0
+    original = rungs.place_of
+
+    def place_of(*args: Any) -> rungs.Place:
+        nonlocal n_placed
+        n_placed += 1
+        return original(*args)
+
+    monkeypatch.setattr(rungs, "place_of", place_of)
+
+    def train(config: dict[str, float], trial: Any) -> None:
+        for epoch in (1, 3, 9):
+            trial.report((config["x"] - 0.3) ** 2 + 1 / epoch, epoch)
+
+    counts = []
+    for n_trials in (50, 150):
+        n_placed = 0
+        options: dict[str, Any] = {"scheduler": "asha", "fidelity": {"epochs": (1, 9)}, "deterministic": True}
+        whet.tune(train, {"x": (0.0, 1.0)}, n_trials=n_trials, seed=0, executor="inline", progress=False, **options)
+        counts.append(n_placed)
+    assert counts[1] < 3.5 * counts[0], "what it costs does not grow with the trials"

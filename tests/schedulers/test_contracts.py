@@ -6,11 +6,12 @@ from typing import ClassVar
 
 import pytest
 
+from tests.schedulers.driving import EACH
 from whet.core.protocols import Scheduler
-from whet.schedulers.names import SCHEDULERS, scheduler_named
+from whet.schedulers.names import scheduler_named
 from whet.testing.scheduler_suite import SchedulerContract
 
-WAYS = (*SCHEDULERS, "asha(type=promotion, brackets=2)", "asha + patience(n=2)")
+WAYS = (*EACH, "asha(type=promotion, brackets=2)", "asha + patience(n=2)")
 MORE_WAYS = (
     "median(n_start=2, grace=3)",
     "percentile(percent=60, n_start=1)",
@@ -21,7 +22,7 @@ MORE_WAYS = (
     "asha(brackets=3)",
     "asha(type=promotion, eta=2, brackets=2)",
     "hyperband + median(n_start=2)",
-    "successive_halving + patience(n=2) + threshold",
+    "successive_halving + patience(n=2) + threshold(upper=1e9)",
 )
 
 

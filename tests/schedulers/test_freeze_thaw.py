@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
 
 import whet
-from tests.schedulers.driving import driven, resumes
+from tests.schedulers.driving import Driven, driven, resumes
 from whet.core.protocols import New, Resume
 from whet.core.trial import State, Trial
 from whet.errors import SearchExhausted, UsageError
@@ -154,3 +156,105 @@ def test_repeats_share_a_config() -> None:
     configs = [trial.config for trial in run.trials]
     assert configs[::2] == configs[1::2]
     assert any(trial.state is State.COMPLETED for trial in run.trials)
+
+
+# ---- together with what stops trials
+def states(run: Driven) -> Counter[State]:
+    return Counter(trial.state for trial in run.trials)
+
+
+def too_good(config: Mapping[str, Any], step: float) -> bool:
+    return abs(config["x"] - 0.3) < 0.2 and step > 15
+
+
+@pytest.mark.parametrize(("how", "workers"), [("stopped", 1), ("stopped", 4), ("lost", 1), ("failed", 2)])
+def test_where_the_best_end_early_the_next_best_is_trained(how: str, workers: int) -> None:
+    def curve(config: Mapping[str, Any], step: float) -> float:
+        if not too_good(config, step):
+            return bowl(config, step)
+        if how == "failed":
+            raise ArithmeticError("too good to be true")
+        return -50.0 if how == "stopped" else math.nan
+
+    run = driven("freeze_thaw + threshold(lower=-1)", 14, workers, curve)
+    assert states(run)[State.FAILED if how == "failed" else State.STOPPED]
+    assert states(run)[State.COMPLETED] and states(run)[State.PAUSED]
+
+
+def test_where_patience_ends_the_best_another_is_trained() -> None:
+    def curve(config: Mapping[str, Any], step: float) -> float:
+        return bowl(config, min(step, 12) if config["x"] < 0.6 else step)
+
+    run = driven("freeze_thaw + patience(n=4)", 14, curve=curve)
+    assert states(run)[State.STOPPED]
+    assert states(run)[State.COMPLETED] == 1
+
+
+def test_what_breaks_a_constraint_is_trained_where_there_is_nothing_else() -> None:
+    def curve(config: Mapping[str, Any], step: float) -> Mapping[str, float]:
+        return {"loss": bowl(config, step), "ms": 20 + config["x"]}
+
+    run = driven("freeze_thaw", 8, curve=curve, objective={"loss": "minimize"}, constraints=["ms <= 10"])
+    assert states(run)[State.COMPLETED] == 1
+
+
+def test_what_meets_the_constraints_is_trained_first() -> None:
+    def curve(config: Mapping[str, Any], step: float) -> Mapping[str, float]:
+        return {"loss": bowl(config, step), "ms": 20 - 20 * config["x"]}
+
+    run = driven("freeze_thaw", 10, curve=curve, objective={"loss": "minimize"}, constraints=["ms <= 10"])
+    assert run.study.best_config["x"] >= 0.5
+
+
+def test_where_all_have_ended_early_a_new_one_is_trained() -> None:
+    n_steps, begun = count(1), dict[float, bool]()
+
+    def curve(config: Mapping[str, Any], step: float) -> float:
+        is_good = begun.setdefault(config["x"], next(n_steps) > 63)  # when it is time to finish
+        return bowl(config, step) if is_good or step <= 3 else 50.0
+
+    run = driven("freeze_thaw(budget=101) + threshold(upper=40)", 1000, curve=curve)
+    assert states(run)[State.STOPPED] > 5
+    assert states(run)[State.COMPLETED] == 1 and not states(run)[State.PAUSED]
+    assert run.trials[-1].state is State.COMPLETED and run.cost[run.trials[-1].number] == 27
+    assert costs(run.cost) <= 101
+
+
+def test_new_ones_are_trained_to_the_end_one_after_the_other() -> None:
+    way = "freeze_thaw(budget=140) + threshold(upper=40)"
+    run = driven(way, 1000, 3, lambda config, step: bowl(config, step) if step <= 3 else 50.0)
+    whole = [history for history, one in run.watched.assigned if isinstance(one, New) and one.budget == 27]
+    assert whole and not any(history.active for history in whole)
+    assert states(run) == {State.STOPPED: len(run.trials)}
+    assert 140 - 27 < costs(run.cost) <= 140
+
+
+# ---- what counts of a budget
+@pytest.mark.parametrize("workers", [1, 3])
+def test_what_stopped_trials_were_trained_beyond_a_level_counts(workers: int) -> None:
+    run = driven(
+        "freeze_thaw(budget=150) + threshold(lower=-1)",
+        1000,
+        workers,
+        lambda config, step: -50.0 if config["x"] < 0.6 and step > 20 else bowl(config, step),
+    )
+    assert sum(run.cost[trial.number] == 21 for trial in run.trials if trial.state is State.STOPPED) > 1
+    assert 150 - 27 < costs(run.cost) <= 150
+
+
+def test_added_trials_cost_nothing_and_enqueued_ones_do() -> None:
+    def before(study: whet.Study) -> None:
+        study.add_trials([({"x": i / 10}, bowl({"x": i / 10}, 27)) for i in range(10)])
+        study.enqueue({"x": 0.55})
+
+    run = driven("freeze_thaw(budget=81)", 1000, curve=bowl, before=before)
+    assert 81 - 27 <= costs(run.cost) <= 81
+    assert [run.cost[trial.number] for trial in run.trials if trial.given == "enqueued"] == [27]
+
+
+def test_what_fails_without_a_report_uses_up_a_budget_all_the_same() -> None:
+    def curve(config: Mapping[str, Any], step: float) -> float:
+        raise ArithmeticError("no luck")
+
+    run = driven("freeze_thaw(budget=60)", 1000, curve=curve)
+    assert 60 - 27 < 3 * len(run.trials) <= 60

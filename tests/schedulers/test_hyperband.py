@@ -10,7 +10,8 @@ import pytest
 
 import whet
 from tests.schedulers.driving import at_level, driven, falling, resumes
-from whet.algorithms.brackets import bracket, levels
+from whet.algorithms.brackets import Rung, bracket, levels
+from whet.core.history import History
 from whet.core.trial import State
 from whet.errors import UsageError
 from whet.schedulers.hyperband import Hyperband
@@ -76,6 +77,31 @@ def test_no_rung_is_above_its_quota_at_any_time() -> None:
                 assert sum(t.bracket == b and (t.budget or 0) >= rung.budget for t in trials) <= rung.n
 
 
+def test_rounds_in_which_nothing_has_changed_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    original = Hyperband.planned
+
+    def planned(self: Hyperband, number: int, budgets: tuple[float, ...]) -> tuple[Rung, ...]:
+        looked.append(number)
+        return original(self, number, budgets)
+
+    monkeypatch.setattr(Hyperband, "planned", planned)
+    histories = [history for history, _ in driven("hyperband", 8 * PASS, 40).watched.assigned]
+
+    def n_open(history: History) -> int:
+        return len({trial.bracket for trial in history.unfinished.values() if not trial.is_reserved})
+
+    history = max(histories, key=n_open)
+    assert n_open(history) > 6
+    scheduler = Hyperband()
+    n_looked = []
+    for _ in range(2):
+        looked.clear()
+        scheduler.assign(history, 1, 1)
+        n_looked.append(len(set(looked)))
+    assert n_looked[0] > 6 and n_looked[1] <= 2, "those that begin"
+
+
 def test_budgets_add_up_to_those_of_the_paper() -> None:
     """Without what is kept from level to level, a bracket costs no more than (s_max + 1) R but for rounding."""
     for plan in PLANS:
@@ -116,7 +142,10 @@ def test_it_works_on_fractions() -> None:
     assert {trial.budget for trial in trials} == {1 / 9}
     for trial in trials:
         study.tell(trial, trial.number / 10)
-    assert study.trials[8].message == "9th of 9 at subset 0.1111 so far; the best 3 go on once 9 are there"
+    assert (
+        study.trials[8].message
+        == "9th of 9 at subset 0.1111 so far; the best 3 go on once 9 are there, or one in 3 where fewer come"
+    )
     again = study.ask(3)
     assert [(trial.number, trial.budget) for trial in again] == [(0, 1 / 3), (1, 1 / 3), (2, 1 / 3)]
     assert study.trials[8].message == "9th of 9 at subset 0.1111, the best 3 go on"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.schedulers.driving import EACH
 from whet.core.history import History
 from whet.core.protocols import Assignment, Decision
 from whet.errors import UsageError
@@ -38,10 +39,10 @@ class Mine(Fifo):
 
 
 # ---- names
-@pytest.mark.parametrize("name", SCHEDULERS)
-def test_each_name_makes_what_is_described_by_it(name: str) -> None:
-    assert type(scheduler_named(name)) is SCHEDULERS[name]
-    assert described(scheduler_named(name)) == name
+@pytest.mark.parametrize("text", EACH)
+def test_each_name_makes_what_is_described_by_it(text: str) -> None:
+    assert type(scheduler_named(text)) is SCHEDULERS[text.partition("(")[0]]
+    assert described(scheduler_named(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,11 @@ def test_a_text_round_trips(text: str, plainly: str) -> None:
     ("text", "message"),
     [
         ("asha + patiens", "unknown scheduler 'patiens'|unknown scheduler ' patiens'"),
-        ("asha + ", "unknown scheduler"),
+        ("asha + ", "name of a scheduler is missing behind the last plus"),
+        ("+ asha", "name of a scheduler is missing before the first plus"),
+        ("asha + + median", "name of a scheduler is missing between two"),
+        ("", "name of a scheduler is missing"),
+        ("BOHB(eta=4)", "BOHB is no scheduler by itself.*sampler='tpe', scheduler='hyperband'.*--strategy bohb"),
         ("asha(eta=3 + patience", "closing bracket"),
         ("patience(m=3)", "no option 'm'"),
     ],
@@ -85,7 +90,9 @@ def test_what_a_list_is() -> None:
 
 
 # ---- kept with a study
-@pytest.mark.parametrize("text", ["asha(eta=4) + patience(n=3)", "median(n_start=9)", "none", "hyperband + threshold"])
+@pytest.mark.parametrize(
+    "text", ["asha(eta=4) + patience(n=3)", "median(n_start=9)", "none", "hyperband + threshold(upper=2)"]
+)
 def test_a_study_finds_its_scheduler_again(text: str, tmp_path: Path) -> None:
     study_with(text, store=tmp_path / "a.db", **EPOCHS)
     again = load("study", tmp_path / "a.db")
@@ -157,10 +164,10 @@ def test_what_spends_a_budget_needs_a_fidelity(text: str) -> None:
         study_with(text, fidelity={"epochs": (2, 3)})
 
 
-@pytest.mark.parametrize("name", ["median", "percentile", "threshold", "divergence", "patience", "racing"])
+@pytest.mark.parametrize("name", ["median", "percentile", "threshold(upper=2)", "divergence", "patience", "racing"])
 @pytest.mark.parametrize("objective", [{}, {"a": "min", "b": "max"}])
 def test_what_compares_one_number_needs_one_objective(name: str, objective: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match=f"{name} needs exactly one objective.*got {len(objective)}"):
+    with pytest.raises(UsageError, match=f"{name.partition('(')[0]} needs exactly one objective.*got {len(objective)}"):
         study_with(name, objective=objective)
 
 

@@ -12,10 +12,11 @@ import pytest
 
 from whet.core.protocols import Decision
 from whet.core.trial import State, Trial
-from whet.errors import UsageError
+from whet.errors import SearchExhausted, UsageError
 from whet.schedulers.median import Averages, Median, coarse
 from whet.schedulers.names import scheduler_named
 from whet.schedulers.racing import Racing
+from whet.schedulers.stopper import reported
 from whet.schedulers.stops import Divergence, Patience, Threshold
 from whet.study import Study
 
@@ -142,8 +143,8 @@ def test_infinite_values_are_the_worst_and_no_trouble() -> None:
         (Threshold(upper=2), [1, 2, 2.1, 1], 3),
         (Threshold(lower=0), [1, 0, -0.1, 1], 3),
         (Threshold(upper=2, grace=3), [5, 5, 1, 1, 5, 1], 5),
-        (Threshold(), [1, 1e300, -math.inf, 1], 3),
-        (Threshold(), [1, math.nan, 1], 2),
+        (Threshold(upper=1e301), [1, 1e300, -math.inf, 1], 3),
+        (Threshold(upper=1e301), [1, math.nan, 1], 2),
         (Divergence(), [2, 1, 5.9, 6, 1], 4),
         (Divergence(), [2, math.inf, 1], 2),
         (Divergence(), [-2, 1, 1.9, 2, 1], 4),
@@ -228,6 +229,8 @@ def test_the_best_is_feasible_and_complete() -> None:
         "percentile(percent=0)",
         "percentile(percent=100)",
         "percentile(percent=nan)",
+        "threshold",
+        "threshold(grace=2)",
         "threshold(lower=2, upper=1)",
         "threshold(upper=inf)",
         "threshold(grace=None)",
@@ -243,3 +246,28 @@ def test_the_best_is_feasible_and_complete() -> None:
 def test_options_that_make_no_sense(text: str) -> None:
     with pytest.raises(UsageError, match=text.split("(")[0]):
         scheduler_named(text)
+
+
+# ---- beside a scheduler that pauses
+
+
+@pytest.mark.parametrize("goes_on", [True, False], ids=["from a checkpoint", "from zero"])
+def test_what_a_promoted_trial_repeats_counts_once(goes_on: bool) -> None:
+    scheduler = "asha(type=promotion) + patience(n=4)"
+    study = Study({"x": [0, 1, 2]}, sampler="grid", scheduler=scheduler, fidelity={"epochs": (1, 27)})
+    done: dict[int, int] = {}
+    while True:
+        try:
+            trial = study.ask()
+        except SearchExhausted:
+            break
+        for epoch in range(done.get(trial.number, 0) + 1 if goes_on else 1, int(trial.budget or 0) + 1):
+            done[trial.number] = epoch
+            if study.report(trial, trial.number + 1 / epoch, step=epoch) is not Decision.CONTINUE:
+                break
+        else:
+            study.tell(trial, trial.number)
+    best = study.trials[0]
+    assert (best.state, best.budget) == (State.COMPLETED, 27), best.message
+    steps, _ = reported(study.ledger.history, study.ledger.history.finished[0])
+    assert steps.tolist() == list(range(1, 28))

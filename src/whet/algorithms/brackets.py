@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 
 def s_max(low: float, high: float, eta: float) -> int:
@@ -43,6 +44,7 @@ class Rung:
     budget: float
 
 
+@lru_cache
 def bracket(s: int, budgets: tuple[float, ...], eta: float) -> tuple[Rung, ...]:
     """Return the rungs of bracket *s*, lowest first, on *budgets*, the `levels` in use.
 
@@ -53,6 +55,7 @@ def bracket(s: int, budgets: tuple[float, ...], eta: float) -> tuple[Rung, ...]:
     return halving(int(n), budgets[top - s :], eta)
 
 
+@lru_cache
 def halving(n: int, budgets: tuple[float, ...], eta: float) -> tuple[Rung, ...]:
     """Return the rungs of successive halving from *n* configs on *budgets*: floor(n eta^-i) each, at least 1."""
     return tuple(Rung(max(1, int(n / _exact(eta) ** i)), budget) for i, budget in enumerate(budgets))

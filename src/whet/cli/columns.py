@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +13,13 @@ from whet.frames import Columns, Record
 
 
 @contextmanager
-def spooled(records: Iterable[Record]) -> Iterator[tuple[Columns, Callable[[], Iterator[Record]]]]:
-    """Give the columns of *records*, and a function that yields the records again; meanwhile they are in a file."""
+def spooled(
+    records: Iterable[Record], more: Sequence[str] = ()
+) -> Iterator[tuple[Columns, Callable[[], Iterator[Record]]]]:
+    """Give the columns of *records*, and a function that yields the records again; meanwhile they are in a file.
+
+    *more* are fixed fields that have columns besides the usual ones; see `Columns`.
+    """
     config: dict[str, None] = {}
     values: dict[str, None] = {}
     with tempfile.TemporaryFile("w+", encoding="ascii") as spool:
@@ -27,7 +32,7 @@ def spooled(records: Iterable[Record]) -> Iterator[tuple[Columns, Callable[[], I
             spool.seek(0)
             return map(jsontext.loads, spool)
 
-        yield Columns(list(config), list(values)), again
+        yield Columns(list(config), list(values), more), again
 
 
 def cell_text(value: Any) -> str:

@@ -22,9 +22,10 @@ from whet.describe import json_line
 from whet.errors import ExecutorError, StoreError
 from whet.executors.commands import CommandExecutor
 from whet.executors.gpus import GpuExecutor, Gpus, gpu_amount, visible_devices
-from whet.explaining import Choice, Misled
+from whet.explaining import Choice, Misled, Unheard
 from whet.storage.places import RUNNER_LOCK, study_dir
 from whet.study import Study
+from whet.text import one_line
 
 
 def gpus_for(run: ScriptRun) -> Gpus | None:
@@ -36,6 +37,16 @@ def gpus_for(run: ScriptRun) -> Gpus | None:
     if run.gpus is None:
         return None
     return Gpus(visible_devices(), gpu_amount(run.gpus), run.workers)
+
+
+def _to_be_heard(study: Study) -> str:
+    """Return what to do where a scheduler hears nothing of trials on the way."""
+    objectives = study.ledger.history.problem.objectives
+    name = one_line(objectives[0].name, 60) if objectives else "loss"
+    return (
+        f"let the program print it after each epoch, as in `epoch 3: {name} 0.2`, or be told how far to go, as in "
+        '--epochs "budget(1, 81)", under --scheduler hyperband'
+    )
 
 
 class Conduct:
@@ -85,10 +96,13 @@ class Conduct:
             study.ledger.catch_up()  # what happened between reading the study and holding it
             study.ledger.commit(amendments)
             choice = Choice(study.sampler)
-            flag = self._run.budget_flag if self._run.counts_steps else None
-            misled = Misled(study.scheduler, "--fidelity {name}={low}:{high}")
+            lookouts = (
+                Misled(study.scheduler, "--fidelity {name}={low}:{high}"),
+                Unheard(study.scheduler, _to_be_heard(study)),
+            )
+            flag = self._run.budget_flag
             console = Console(
-                study.name, self._style, self._progress, self._folder, self._overwrites(), choice, flag, misled
+                study.name, self._style, self._progress, self._folder, self._overwrites(), choice, flag, lookouts
             )
             try:
                 for notice in notices if self._style != "quiet" else ():

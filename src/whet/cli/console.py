@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from whet.cli.budgets import as_paused, mismatch, short_record, short_text
 from whet.cli.overwrites import Overwrites
 from whet.cli.progress import Progress
+from whet.cli.reach import Reach
 from whet.core.history import History
 from whet.core.trial import State, Trial
 from whet.describe import cause_text, json_line, state_text, trial_line, trial_name, trial_record
-from whet.explaining import Choice, Misled
+from whet.explaining import Choice, Misled, Unheard
 from whet.streams import Stream
 from whet.text import number, one_line, printable
 
@@ -42,7 +44,7 @@ class Console:
         overwrites: looks out for files that trials write over each other.
         choice: says what the sampler does.
         budget_flag: the argument that tells the program how far it may go, if one does.
-        misled: looks out for levels of the fidelity that mislead the scheduler.
+        lookouts: for what keeps the scheduler from its work.
 
     Attributes:
         has_shown_failure: whether the last lines of a failed trial have been shown.
@@ -57,13 +59,14 @@ class Console:
         overwrites: Overwrites | None = None,
         choice: Choice | None = None,
         budget_flag: str | None = None,
-        misled: Misled | None = None,
+        lookouts: Sequence[Misled | Unheard] = (),
     ) -> None:
         self._study, self._style, self._progress, self._folder = study, style, progress, folder
         self._overwrites, self._choice, self._budget_flag = overwrites, choice, budget_flag
-        self._misled, self._has_told_mismatch = misled, False
+        self._lookouts, self._has_told_mismatch = lookouts, False
         self._out, self._err = Stream("stdout"), Stream("stderr")
         self._noticed: set[str] = set()
+        self._reach: Reach | None = None
         self.has_shown_failure = False
         self._table = None
         if style == "table":
@@ -91,8 +94,8 @@ class Console:
             self._record("trial_paused", trial, history)
         elif self._style != "quiet":
             self._say(self._line_of(trial, history))
-        self._look_at_steps(trial)
-        self._look_at_levels(history)
+        self._look_at_steps(trial, history)
+        self._look_out(history)
         if self._overwrites is not None and (warning := self._overwrites.ended(trial)) is not None:
             self.notice(warning)
 
@@ -105,8 +108,8 @@ class Console:
             best = "  best so far" if history.repeats == 1 and history.best() == trial.number else ""
             line = self._line_of(trial, history)
             self._say(f"[{self._progress.fraction_text(history, trial.number)}] {line}{best}")
-        self._look_at_steps(trial)
-        self._look_at_levels(history)
+        self._look_at_steps(trial, history)
+        self._look_out(history)
         if trial.state is State.FAILED and not self.has_shown_failure and self._style != "quiet":
             self.has_shown_failure = True
             self.notice(failure_text(trial, self._study, self._folder, self._budget_flag))
@@ -114,25 +117,34 @@ class Console:
             self.notice(warning)
 
     def _record(self, event: str, trial: Trial, history: History) -> None:
-        record = {**trial_record(trial), **short_record(trial, history.problem.fidelity)}
+        short = short_record(self._as_reported(trial, history), history.problem.fidelity)
+        record = {**trial_record(trial), **short}
         self._out.line(json_line({"event": event, "study": self._study, **record}))
 
     def _line_of(self, trial: Trial, history: History) -> str:
-        short = short_text(trial, history.problem.fidelity)
+        short = short_text(self._as_reported(trial, history), history.problem.fidelity)
         line = trial_line(trial, self._study, history.problem)
         return f"{line}  {short}" if short else line
 
-    def _look_at_steps(self, trial: Trial) -> None:
+    def _as_reported(self, trial: Trial, history: History) -> Trial:
+        if self._reach is None:
+            self._reach = Reach.of(history.problem, history.settings)
+        return self._reach.as_reported(trial)
+
+    def _look_at_steps(self, trial: Trial, history: History) -> None:
         """Say once that what the program calls a step is not what it was told, if that shows."""
-        if self._budget_flag is None or self._has_told_mismatch or self._style == "quiet":
+        axis = history.problem.fidelity
+        is_of_steps = axis is not None and not axis.is_time  # time is measured, and a little more than what was told
+        if self._budget_flag is None or not is_of_steps or self._has_told_mismatch or self._style == "quiet":
             return
         if (text := mismatch(trial, self._budget_flag)) is not None:
             self._has_told_mismatch = True
             self.notice(text)
 
-    def _look_at_levels(self, history: History) -> None:
-        if self._misled is not None and (warning := self._misled.news(history)) is not None:
-            self.notice(warning)
+    def _look_out(self, history: History) -> None:
+        for lookout in self._lookouts:
+            if (warning := lookout.news(history)) is not None:
+                self.notice(warning)
 
     def tick(self, history: History) -> None:
         """Keep the table up to date."""

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
+from whet.cli.budgets import reached_by
 from whet.cli.columns import cell_text, spooled
 from whet.cli.lookup import all_trials, find_study, opened, store_option
 from whet.cli.outfile import check_free, new_file
+from whet.cli.reach import Reach
 from whet.cli.standing import as_it_is
+from whet.core.problem import Problem
+from whet.core.trial import Trial
 from whet.describe import json_line, trial_record
 from whet.errors import UsageError
 from whet.frames import Record
 
+Writer = Callable[[Iterable[Record], IO[bytes]], None]
 _MOST_INT = 2**63 - 1  # that Parquet holds
 
 
@@ -33,10 +39,10 @@ def export_command(name: str, form: str, output: Path | None, force: bool, store
     """Write every trial of study NAME, with its config and all of its values.
 
     CSV and Parquet have the columns number, state, cause, one for each parameter, one for each metric, attempts,
-    started_at (seconds since 1970, UTC) and duration_s. Names that would be there twice get config. or values. in
-    front. JSON is one array of objects.
+    started_at (seconds since 1970, UTC) and duration_s, both of the last attempt; in a study with a fidelity also
+    budget (how far the trial may go) and reached (how far it has come). Names that would be there twice get config. or
+    values. in front. JSON is one array of objects.
     """
-    write = {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}[form]
     if form == "parquet":
         _import_pyarrow()
         if output is None and sys.stdout.isatty():
@@ -45,7 +51,15 @@ def export_command(name: str, form: str, output: Path | None, force: bool, store
         check_free(output, force=force)
     with opened(store) as studies:
         study = find_study(studies, name)
-        records = (trial_record(as_it_is(study, trial)) for trial in all_trials(studies, study))
+        reach = Reach.of(Problem.from_json(study.settings["problem"]), study.settings)
+        more = () if reach.problem.fidelity is None else ("budget", "reached")
+        writers: Mapping[str, Writer] = {
+            "csv": partial(_write_csv, more),
+            "json": _write_json,
+            "parquet": partial(_write_parquet, more),
+        }
+        write = writers[form]
+        records = (_record(as_it_is(study, trial), reach) for trial in all_trials(studies, study))
         if output is None:
             sys.stdout.flush()
             write(records, sys.stdout.buffer)
@@ -56,6 +70,12 @@ def export_command(name: str, form: str, output: Path | None, force: bool, store
     return 0
 
 
+def _record(trial: Trial, reach: Reach) -> Record:
+    axis = reach.problem.fidelity
+    budget = axis.high if axis is not None and trial.budget is None else trial.budget
+    return {**trial_record(trial), "budget": budget, "reached": reached_by(reach.as_reported(trial))}
+
+
 def _write_json(records: Iterable[Record], file: IO[bytes]) -> None:
     before = b"[\n"
     for record in records:
@@ -64,8 +84,8 @@ def _write_json(records: Iterable[Record], file: IO[bytes]) -> None:
     file.write(b"\n]\n" if before != b"[\n" else b"[]\n")
 
 
-def _write_csv(records: Iterable[Record], file: IO[bytes]) -> None:
-    with spooled(records) as (columns, again):
+def _write_csv(more: Sequence[str], records: Iterable[Record], file: IO[bytes]) -> None:
+    with spooled(records, more) as (columns, again):
         file.write(_csv_line(columns.names))
         for record in again():
             file.write(_csv_line(columns.row(record)))
@@ -87,9 +107,9 @@ def _csv_cell(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def _write_parquet(records: Iterable[Record], file: IO[bytes]) -> None:
+def _write_parquet(more: Sequence[str], records: Iterable[Record], file: IO[bytes]) -> None:
     pyarrow, parquet = _import_pyarrow()
-    with spooled(records) as (columns, again):
+    with spooled(records, more) as (columns, again):
         rows = [columns.row(record) for record in again()]
     cells = zip(*rows, strict=True) if rows else ((),) * len(columns.names)
     arrays = [pyarrow.array(_of_one_type(column)) for column in cells]

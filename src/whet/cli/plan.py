@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from whet.cli.budgets import budget_text, counts_steps
 from whet.cli.sweep import Sweep, Varied
 from whet.core.protocols import Scheduler
 from whet.errors import UsageError
@@ -264,7 +266,25 @@ def _hints(sweep: Sweep, *, spends: bool) -> list[str]:
             f"{name}: without a scheduler every trial goes as far as it can{high}; --scheduler asha ends those that "
             "fall behind"
         )
-    return hints
+    return hints + _told_hints(sweep)
+
+
+def _told_hints(sweep: Sweep) -> list[str]:
+    """Return what to know of the numbers that tell the program how far it may go."""
+    axis = sweep.axis
+    if sweep.fidelity is None or axis is None:
+        return []
+    name = sweep.fidelity.argument.flag or sweep.fidelity.key
+    if axis.is_time:
+        return [f"{name}: how far a trial is is measured, from the start of its attempt, whatever steps it prints"]
+    if axis.is_integer or not counts_steps(axis, is_passed=True):
+        return []
+    low, high = math.ceil(axis.low), math.floor(axis.high)
+    remedy = f"; if it takes none but whole numbers: {low} and {high}" if low < high else ""
+    return [
+        f"{name}: {axis.low!r} and {axis.high!r} are not both whole numbers, so the program may be told "
+        f"{budget_text(max(axis.low, axis.high / 3), axis)}, say{remedy}"
+    ]
 
 
 def _decades_hint(varied: Varied) -> str | None:

@@ -23,6 +23,7 @@ from whet.errors import UsageError
 from whet.executors.gpus import gpu_amount
 from whet.executors.metrics import MetricReader
 from whet.samplers.names import check_sampler, sampler_named
+from whet.schedulers.names import compares
 from whet.stopping import Limits
 from whet.storage.open import file_of
 from whet.text import one_line
@@ -100,6 +101,11 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
     )
     spending_notices = check_spending(scheduler, problem, run, lookahead)
     check_sampler(sampler_named(plan.sampler), problem)
+    if lookahead is not None and compares(scheduler):
+        spending_notices.append(
+            "--deterministic: a trial is compared only with those that had ended when its config was chosen, "
+            f"{lookahead} or more before it: the first {lookahead} run to their end, and fewer are stopped than without"
+        )
     first, first_notices = first_configs(request.first, run)
     if plan.n_trials is not None and len(first) > plan.n_trials:
         raise UsageError(f"--first gives {len(first)} configs, and --trials {plan.n_trials} is less; raise it")

@@ -15,6 +15,7 @@ from whet.cli.plan import DEFAULT_MAX_TRIALS, STRATEGIES
 from whet.core.lookahead import DEFAULT_LOOKAHEAD
 from whet.errors import UsageError
 from whet.schedulers.names import SCHEDULERS
+from whet.space.tokens import shown
 from whet.storage.open import DEFAULT_STORE
 from whet.text import shell_line
 
@@ -262,23 +263,30 @@ class RunCommand(click.Command):
         return super().parse_args(ctx, [*args[:end], *(["--", *rest] if rest else [])])
 
     def _end_of_options(self, args: list[str]) -> tuple[int, str | None]:
-        """Return where the program begins, and the value of the last `--config` before it.
+        """Return where the program begins, and the value of `--config` before it.
 
         Raises:
-            UsageError: an option before it is none of whet's.
+            UsageError: an option before it is none of whet's, or is given two values that cannot both count.
         """
         options = {name: p for p in self.params if isinstance(p, click.Option) for name in p.opts}
         position, config = 0, None
+        given: dict[click.Option, str | None] = {}
         while position < len(args):
             typed = args[position]
             if typed in ("-", "--", "-m") or not typed.startswith("-"):
                 return position, config
-            name, equals, value = typed.partition("=")
-            if name not in options and name not in ("-h", "--help"):
+            name, equals, joined = typed.partition("=")
+            option = options.get(name)
+            if option is None and name not in ("-h", "--help"):
                 raise UsageError(_foreign(args, position, options))
-            takes_next = name in options and not options[name].is_flag and not equals
+            takes_next = option is not None and not option.is_flag and not equals
+            value = next(iter(args[position + 1 : position + 2]), None) if takes_next else joined
+            if option is not None and option.name in _NOT_TWICE:
+                before = given.setdefault(option, value)
+                if before is not None and value is not None and before != value:
+                    raise UsageError(_given_twice(name, before, value))
             if name == "--config":
-                config = value if equals else next(iter(args[position + 1 : position + 2]), None)
+                config = value
             position += 1 + takes_next
         return len(args), config
 
@@ -289,6 +297,18 @@ class RunCommand(click.Command):
                 formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
         with formatter.section("Other"):
             formatter.write_dl([("-h, --help", "Show this message and exit.")])
+
+
+# Of these, who gives two wants both, and not the last one, as of an option added to an alias.
+_NOT_TWICE = {"scheduler", "fidelity", "strategy", "retries"}
+
+
+def _given_twice(name: str, before: str, value: str) -> str:
+    """Return what is wrong with a second value of an option that takes one, and what may have been meant."""
+    problem = f"{name} is given twice, as {shown(before)} and as {shown(value)}"
+    if name == "--scheduler":
+        return f'{problem}; several that work together are one value, as in --scheduler "asha + patience(n=5)"'
+    return f"{problem}, and takes one value; leave one of them out"
 
 
 def _foreign(args: list[str], position: int, known: Mapping[str, click.Option]) -> str:

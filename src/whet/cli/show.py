@@ -22,6 +22,7 @@ from whet.cli.lookup import (
     trial_numbered,
 )
 from whet.cli.ranking import Reached, pareto_front, reached, top
+from whet.cli.reach import Reach
 from whet.cli.render import say
 from whet.cli.standing import Standing, as_it_is, standing_of
 from whet.cli.view_best import BestView
@@ -64,7 +65,10 @@ def show_command(
     store: str | None,
     is_json: bool,
 ) -> int:
-    """Show study NAME with a page of its trials, or with NAME/3 all that is known of its trial 3."""
+    """Show study NAME with a page of its trials, or with NAME/3 all that is known of its trial 3.
+
+    What a trial took is the time of its last attempt: one that paused and went on has trained in several.
+    """
     with opened(store) as studies:
         target = find(studies, name)
         if target.number is not None:
@@ -78,11 +82,12 @@ def show_command(
             raise UsageError("--after counts by number and cannot be used with --sort value; use --limit alone")
         standing = standing_of(studies, target.study)
         wanted = frozenset(map(State, states))
+        reach = Reach.of(standing.problem, target.study.settings)
         start = -1 if after is None else after
         if is_json:
             commands = CommandLines(studies, target.study)
             for trial in _chosen(studies, standing, wanted, sort, after=start, limit=limit):
-                short = short_record(trial, standing.problem.fidelity)
+                short = short_record(reach.as_reported(trial), standing.problem.fidelity)
                 say(json_line({**trial_record(trial), **short, "command": commands.of(trial)}))
             return 0
         print_study(studies, standing, store)
@@ -90,7 +95,7 @@ def show_command(
         n_shown = _PAGE if limit is None else limit
         found = list(_chosen(studies, standing, wanted, sort, after=start, limit=n_shown + 1))
         page = found[:n_shown]
-        print_trials(page, standing.problem)
+        print_trials(page, reach)
         if sort == "number" and len(found) > n_shown:
             options = ("--after", str(page[-1].number), *(word for state in states for word in ("--state", state)))
             say(f"\nmore: {hint('show', name, store, *options)}")

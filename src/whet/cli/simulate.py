@@ -84,7 +84,8 @@ def simulate_command(
     with opened(store) as studies:
         study = find_study(studies, name)
         problem, rules = Problem.from_json(study.settings["problem"]), study.settings.get("rules", {})
-        recording = recording_of(study.name, problem, all_trials(studies, study), Rules.from_json(rules).take)
+        take = Rules.from_json(rules).take
+        recording = recording_of(study.name, problem, all_trials(studies, study), take, checkpoints=not from_zero)
     if recording.best is None:
         raise UsageError(f"study {study.name!r} has no completed trial that meets its constraints")
     if not is_json:

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from whet.algorithms.brackets import levels
 from whet.cli.budgets import STEP, THREE_WAYS
+from whet.cli.reach import Reach, Row
 from whet.cli.script import ScriptRun
 from whet.core.events import Event, Kind
 from whet.core.history import History
 from whet.core.problem import Fidelity, Problem
 from whet.core.protocols import New, Scheduler, Store
 from whet.core.trial import Trial
-from whet.core.values import Rules
 from whet.errors import SearchExhausted, UsageError
 from whet.points.rungs import place_of
 from whet.schedulers.fifo import Fifo
-from whet.schedulers.names import check_scheduler, described, scheduler_of, settings_text
+from whet.schedulers.freeze_thaw import FreezeThaw
+from whet.schedulers.ladder import Ladder
+from whet.schedulers.names import check_scheduler, described, lookers, scheduler_of, settings_text
 from whet.text import number, one_line
 
 _N_TRIED = 1_000  # new trials that a scheduler is asked for, to see what it gives them
 _PAGE = 5_000  # events that are read at a time
-_AT_LEVELS = re.compile(r"\b(asha|median|percentile)\b")  # these look at trials on the way
 
 
 # ---- before a run
@@ -48,7 +47,7 @@ def check_spending(scheduler: Scheduler, problem: Problem, run: ScriptRun, looka
     if axis is None:
         return []
     if not any(one.budget is not None and one.budget < axis.high for one in new):
-        if not run.counts_steps and _AT_LEVELS.search(name):
+        if not run.counts_steps and lookers(scheduler):
             raise UsageError(
                 f"--scheduler {name} ends trials on the way, and one that is given a part of {axis.name} says nothing "
                 'before its end; use hyperband, successive_halving or "asha(type=promotion)", which give more to those '
@@ -119,70 +118,114 @@ class Spent:
 
 @dataclass(slots=True)
 class _Attempt:
-    """The steps that an attempt has reported: the first one, the next higher one, and the highest."""
+    """An attempt in progress: when it began, and what it has reported.
 
-    before: float  # how far earlier attempts of the trial came
-    from_zero: bool  # whether one of them has counted from 0
-    first: float = math.nan
-    second: float = math.nan
-    top: float = 0.0
+    Attributes:
+        began: in seconds since the epoch.
+        before: how far earlier attempts of the trial came.
+        from_zero: whether one of them has counted from 0.
+        rows: of its reports.
+        latest: when it was last heard of.
+    """
 
-    def add(self, steps: Iterable[float], most: float) -> None:
-        for step in steps:
-            if math.isnan(self.first):
-                self.first = step
-            elif math.isnan(self.second) and step > self.first:
-                self.second = step
-            self.top = max(self.top, min(step, most))
+    began: float
+    before: float
+    from_zero: bool
+    rows: list[Row] = field(default_factory=list)
+    latest: float = 0.0
 
-    def start(self, *, is_time: bool, goes_on: bool) -> float:
-        """Return where it began: as far before its first report as that is before the next."""
-        if is_time or math.isnan(self.first):
+    @property
+    def steps(self) -> list[float]:
+        """Those of its reports."""
+        return [row[0] or 0.0 for row in self.rows]
+
+
+_ENDED = frozenset({Kind.PAUSED, Kind.COMPLETED, Kind.STOPPED, Kind.FAILED, Kind.CANCELLED, Kind.REQUEUED})
+_ENDED_WELL = frozenset({Kind.PAUSED, Kind.COMPLETED, Kind.STOPPED})
+
+
+class _Books:
+    """What attempts have spent, while their events are read."""
+
+    def __init__(self, reach: Reach, *, goes_on: bool) -> None:
+        self._reach, self._goes_on = reach, goes_on
+        self._budgets: dict[int, float] = {}
+        self._running: dict[int, _Attempt] = {}
+        self._known: dict[int, tuple[float, bool]] = {}  # of trials: how far they came, whether they counted from 0
+        self._total = self._again = 0.0
+
+    def read(self, event: Event) -> None:
+        """Take in the next event."""
+        trial, payload = event.trial, event.payload
+        if trial is None:
+            return
+        attempt = self._running.get(trial)
+        # That an attempt was interrupted may be found out long after.
+        if attempt is not None and (event.kind is not Kind.REQUEUED or payload.get("cause")):
+            attempt.latest = event.time
+        if payload.get("budget") is not None:
+            self._budgets[trial] = payload["budget"]
+        elif event.kind is Kind.STARTED:
+            self._close(trial)
+            self._running[trial] = _Attempt(event.time, *self._known.get(trial, (0.0, False)), latest=event.time)
+        elif event.kind is Kind.REPORTED and attempt is not None:
+            attempt.rows.extend(payload["rows"])
+        elif event.kind in _ENDED and attempt is not None:
+            if event.kind in _ENDED_WELL and self._reach.is_filled_in(attempt.rows, self._budgets.get(trial)):
+                attempt.rows.pop()
+            self._close(trial)
+
+    def spent(self) -> Spent:
+        """Return what has been spent, by attempts in progress as well."""
+        for trial in list(self._running):
+            self._close(trial)
+        return Spent(self._total, self._again)
+
+    def _close(self, trial: int) -> None:
+        attempt = self._running.pop(trial, None)
+        axis = self._reach.problem.fidelity
+        if attempt is None or axis is None:
+            return
+        if self._reach.is_time:
+            start, top = 0.0, max(0.0, attempt.latest - attempt.began)
+        else:
+            most = self._budgets.get(trial, axis.high) if self._reach.is_told else math.inf
+            start, top = self._start(attempt), max((min(step, most) for step in attempt.steps), default=0.0)
+        self._total += max(0.0, top - start)
+        self._again += max(0.0, min(attempt.before, top) - start)
+        from_zero = attempt.from_zero or attempt.steps[:1] == [0]
+        self._known[trial] = (max(attempt.before, top), from_zero)
+
+    def _start(self, attempt: _Attempt) -> float:
+        """Return where *attempt* began: as far before its first report as that is before the next higher one.
+
+        That is not beyond where earlier ones came.
+        """
+        if not attempt.rows:
             return 0.0
-        if math.isnan(self.second):
-            return min(self.before, self.first) if goes_on else 0.0
-        return max(0.0, self.first if self.from_zero else self.first - (self.second - self.first))
+        first, *others = attempt.steps
+        second = next((step for step in others if step > first), None)
+        if second is None:
+            return min(attempt.before, first) if self._goes_on else 0.0
+        start = first if attempt.from_zero else first - (second - first)
+        return max(0.0, min(attempt.before, start))
 
 
-def spent_in(events: Iterable[Event], axis: Fidelity, *, is_told: bool, goes_on: bool) -> Spent:
+def spent_in(events: Iterable[Event], reach: Reach, *, goes_on: bool) -> Spent:
     """Return what the attempts in *events*, the log of a study, have spent, those that were run again included.
+
+    Those that were told their budget have spent no more, whatever their steps are; see `Reach` for those that ended
+    before it. Where time is what counts, it is that from the beginning of each attempt to its end.
 
     Args:
         events: in order.
-        axis: what steps are of.
-        is_told: whether programs are told their budget: then they have spent no more, whatever their steps are.
+        reach: of the study.
         goes_on: whether attempts can go on from a checkpoint; it matters to those with a single report.
     """
-    attempts: dict[int, _Attempt] = {}
-    budgets: dict[int, float] = {}
-    total = again = 0.0
-
-    def close(attempt: _Attempt) -> None:
-        nonlocal total, again
-        start = attempt.start(is_time=axis.is_time, goes_on=goes_on)
-        total += max(0.0, attempt.top - start)
-        again += max(0.0, min(attempt.before, attempt.top) - start)
-
+    books = _Books(reach, goes_on=goes_on)
     for event in events:
-        if event.trial is None:
-            continue
-        if event.payload.get("budget") is not None:
-            budgets[event.trial] = event.payload["budget"]
-        elif event.kind is Kind.STARTED:
-            earlier = attempts.get(event.trial)
-            if earlier is not None:
-                close(earlier)
-            if earlier is None:
-                attempts[event.trial] = _Attempt(0.0, from_zero=False)
-            else:
-                before = max(earlier.before, earlier.top)
-                attempts[event.trial] = _Attempt(before, from_zero=earlier.from_zero or earlier.first == 0)
-        elif event.kind is Kind.REPORTED and event.trial in attempts:
-            most = budgets.get(event.trial, axis.high) if is_told else math.inf
-            attempts[event.trial].add((row[0] for row in event.payload["rows"]), most)
-    for attempt in attempts.values():
-        close(attempt)
-    return Spent(total, again)
+        books.read(event)
+    return books.spent()
 
 
 def events_of(store: Store, study: int) -> Iterator[Event]:
@@ -203,23 +246,29 @@ def spent_text(spent: Spent, axis: Fidelity) -> str:
 
 
 # ---- of one trial
-def rungs_of(trial: Trial, problem: Problem, settings: Mapping[str, Any]) -> list[tuple[float, float]]:
+def rungs_of(trial: Trial, reach: Reach, settings: Mapping[str, Any]) -> list[tuple[float, float]]:
     """Return the levels of a study's scheduler that *trial* has reached, each with what counts of it there.
 
     That is the first objective; none where the study has no fidelity, or its scheduler no levels.
     """
-    axis = problem.fidelity
-    if axis is None or not problem.objectives:
-        return []
+    problem = reach.problem
     try:
         scheduler = scheduler_of(settings)
     except UsageError:  # one of the user's own
         return []
+    levels = levels_of(scheduler, problem)
+    place = place_of(reach.as_reported(trial), problem, levels, reach.take)
+    return [(level, problem.objectives[0].sign * p.values[0]) for level, p in zip(levels, place.points, strict=False)]
+
+
+def levels_of(scheduler: Scheduler, problem: Problem) -> tuple[float, ...]:
+    """Return the levels at which *scheduler* compares trials, ascending; none where it has no such."""
     parts: Sequence[Scheduler] = getattr(scheduler, "parts", (scheduler,))
-    eta = next((part.eta for part in parts if hasattr(part, "eta")), None)
-    if eta is None:
-        return []
-    known = levels(axis.low, axis.high, eta, is_integer=axis.is_integer)
-    place = place_of(trial, problem, known, Rules.from_json(settings.get("rules", {})).take)
-    sign = problem.objectives[0].sign
-    return [(level, sign * point.values[0]) for level, point in zip(known, place.points, strict=False)]
+    for part in parts:
+        if (eta := getattr(part, "eta", None)) is not None:
+            n_levels = part.levels if isinstance(part, FreezeThaw) else None
+            try:
+                return Ladder(described(part), eta, n_levels=n_levels).levels(problem)
+            except UsageError:  # the problem has none
+                return ()
+    return ()

@@ -73,14 +73,15 @@ def history_command(store: str | None, is_json: bool) -> int:
             duration(s.elapsed_s),
             s.phase,
             _n_of(s),
-            _n_stopped(s),
-            _n_failed(s),
+            _n_in(s, State.PAUSED),
+            _n_in(s, State.STOPPED),
+            _n_in(s, State.FAILED),
             s.best_text,
             command_text(s.study),
         )
         for s in standings
     ]
-    print_table(("STUDY", "BEGAN", "TOOK", "STATE", "DONE", "STOPPED", "FAILED", "BEST", "COMMAND"), rows)
+    print_table(("STUDY", "BEGAN", "TOOK", "STATE", "DONE", "PAUSED", "STOPPED", "FAILED", "BEST", "COMMAND"), rows)
     return 0
 
 
@@ -107,15 +108,16 @@ def _show_many(standings: Sequence[Standing], store: str | None) -> None:
             s.study.name,
             s.phase_text,
             _n_of(s),
-            _n_stopped(s),
-            _n_failed(s),
+            _n_in(s, State.PAUSED),
+            _n_in(s, State.STOPPED),
+            _n_in(s, State.FAILED),
             s.best_text,
             _when(s),
             duration(s.elapsed_s),
         )
         for s in shown
     ]
-    print_table(("STUDY", "STATE", "DONE", "STOPPED", "FAILED", "BEST", "LAST SIGN", "ELAPSED"), rows)
+    print_table(("STUDY", "STATE", "DONE", "PAUSED", "STOPPED", "FAILED", "BEST", "LAST SIGN", "ELAPSED"), rows)
     if len(standings) > len(shown):
         say(f"and {len(standings) - len(shown):,} more; all of them: whet history")
     resumable = [s.study.name for s in shown if s.can_resume]
@@ -162,11 +164,6 @@ def _n_of(standing: Standing) -> str:
     return f"{n_ended:,}" if standing.n_planned is None else f"{n_ended:,}/{standing.n_planned:,}"
 
 
-def _n_stopped(standing: Standing) -> str:
-    n_stopped = standing.counts.get(State.STOPPED, 0)
-    return f"{n_stopped:,}" if n_stopped else ""
-
-
-def _n_failed(standing: Standing) -> str:
-    n_failed = standing.counts.get(State.FAILED, 0)
-    return f"{n_failed:,}" if n_failed else ""
+def _n_in(standing: Standing, state: State) -> str:
+    n = standing.counts.get(state, 0)
+    return f"{n:,}" if n else ""

@@ -11,11 +11,13 @@ from typing import Any
 from whet.analysis.hints import result_hints
 from whet.cli.budgets import reached_by, reached_text
 from whet.cli.lookup import hint
+from whet.cli.reach import Reach
 from whet.cli.script import ScriptRun
 from whet.cli.spending import Spent, events_of, spent_in, spent_text
 from whet.core.history import History
 from whet.core.trial import Cause, State, Trial
 from whet.describe import cause_text, config_text, counts_text, trial_name, trial_record, values_text
+from whet.points.rungs import take_of
 from whet.run import Outcome, Reason
 from whet.schedulers.fifo import Fifo
 from whet.study import Study
@@ -96,14 +98,17 @@ class Ending:
         """Return the command line of *trial*, ready to paste."""
         return self.run.command_line(trial, self.study.name, self.folder / str(trial.number))
 
+    @property
+    def reach(self) -> Reach:
+        """What it takes to tell how far trials have come."""
+        return Reach(self.history.problem, take_of(self.history), self.run.tells_budget)
+
     def spent(self) -> Spent | None:
         """Return what all attempts have spent; ``None`` where nobody spends a budget."""
         axis, ledger = self.history.problem.fidelity, self.study.ledger
         if axis is None or isinstance(self.study.scheduler, Fifo):
             return None
-        is_told = self.run.sweep.fidelity is not None
-        events = events_of(ledger.store, ledger.study)
-        return spent_in(events, axis, is_told=is_told, goes_on=self.run.has_checkpoint)
+        return spent_in(events_of(ledger.store, ledger.study), self.reach, goes_on=self.run.has_checkpoint)
 
 
 def ending_record(ending: Ending) -> dict[str, Any]:
@@ -186,7 +191,9 @@ def _why_none_completed(ending: Ending) -> Iterator[str]:
     if len(objectives) != 1 or axis is None:
         return
     sign, name = objectives[0].sign, objectives[0].name
-    known = (t for t in ledger.store.trials(ledger.study) if t.state in _BEGAN_WELL and name in t.values)
+    as_reported = ending.reach.as_reported
+    trials = map(as_reported, ledger.store.trials(ledger.study))
+    known = (t for t in trials if t.state in _BEGAN_WELL and name in t.values)
     furthest = max(known, key=lambda t: (reached_by(t) or 0.0, -sign * t.values[name]), default=None)
     if furthest is not None:
         shown = f"{values_text(furthest, ending.history.problem)}  {config_text(furthest.config or {})}"

@@ -8,10 +8,11 @@ from typing import Any
 from whet.cli.lookup import CommandLines
 from whet.cli.ranking import Reached
 from whet.cli.render import distinct_numbers, fields, print_table, say
+from whet.cli.view_trial import took_text
 from whet.core.problem import Objective
 from whet.core.protocols import Store, StudyRecord
 from whet.describe import config_text, json_line, trial_name, trial_record
-from whet.text import counted, duration, one_line
+from whet.text import counted, one_line
 
 
 class BestView:
@@ -50,7 +51,7 @@ class BestView:
                 (one_line(self._objectives[0].name), self._values(0)[0] + _of_repeats(one)),
                 ("config", config_text(trial.config or {}, 1000)),
                 ("also", config_text(dict(values), 200)),
-                ("took", "" if trial.duration_s is None else duration(trial.duration_s)),
+                ("took", took_text(trial)),
             ]
         ):
             say(line)

@@ -8,6 +8,7 @@ from typing import Any
 
 from whet.cli.budgets import axis_text, reached_by
 from whet.cli.lookup import folder_of, hint
+from whet.cli.reach import Reach
 from whet.cli.render import ago, distinct_numbers, fields, local_time, print_table, say
 from whet.cli.spending import spender_text
 from whet.cli.standing import Standing, command_text, is_script
@@ -63,8 +64,9 @@ def _study_fields(store: Store, standing: Standing, where: str | None) -> Iterat
     yield "go on", hint("resume", study.name, where) if standing.can_resume else ""
 
 
-def print_trials(trials: Sequence[Trial], problem: Problem) -> None:
-    """Print *trials* as a table: state, the problem's metrics, configs, durations."""
+def print_trials(trials: Sequence[Trial], reach: Reach) -> None:
+    """Print *trials* as a table: state, how far they came, the problem's metrics, configs, time of the last attempt."""
+    problem = reach.problem
     metrics = list(problem.metrics)
     if not metrics:
         metrics = list(dict.fromkeys(name for trial in trials for name in trial.values))[:_MOST_METRICS]
@@ -72,7 +74,7 @@ def print_trials(trials: Sequence[Trial], problem: Problem) -> None:
     columns = [
         ("TRIAL", [str(trial.number) for trial in trials]),
         ("STATE", [state_text(trial) for trial in trials]),
-        *([] if problem.fidelity is None else [(problem.fidelity.name, [_reached(trial) for trial in trials])]),
+        *([] if problem.fidelity is None else [(problem.fidelity.name, [_reached(trial, reach) for trial in trials])]),
         *((name, distinct_numbers([_value(trial, problem, name) for trial in trials])) for name in metrics),
         *((name, _column([(trial.config or {}).get(name) for trial in trials])) for name in parameters),
         ("TOOK", ["" if trial.duration_s is None else duration(trial.duration_s) for trial in trials]),
@@ -91,9 +93,9 @@ def _value(trial: Trial, problem: Problem, name: str) -> float | None:
     return next((row[i] for row in reversed(list(trial.curve)) if not math.isnan(row[i])), None)
 
 
-def _reached(trial: Trial) -> str:
+def _reached(trial: Trial, reach: Reach) -> str:
     """Return how far a trial has come, of how far it may go."""
-    reached = reached_by(trial)
+    reached = reached_by(reach.as_reported(trial))
     parts = ["0" if reached is None else number(reached), *([] if trial.budget is None else [number(trial.budget)])]
     return "/".join(parts)
 

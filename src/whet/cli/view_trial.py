@@ -10,6 +10,7 @@ from typing import Any
 from whet.cli.budgets import reached_by
 from whet.cli.lookup import CommandLines, folder_of
 from whet.cli.owned import is_log
+from whet.cli.reach import Reach
 from whet.cli.render import distinct_numbers, fields, local_time, print_table, say, size
 from whet.cli.spending import rungs_of
 from whet.core.problem import Problem
@@ -27,14 +28,15 @@ def trial_page(store: Store, study: StudyRecord, trial: Trial) -> dict[str, Any]
     """Return *trial* as JSON, with all that is known of it."""
     problem = Problem.from_json(study.settings["problem"])
     names = ("step", *problem.metrics)
+    reach = Reach.of(problem, study.settings)
     return {
         **trial_record(trial),
         "message": trial.message,
         "exit_code": trial.exit_code,
         "budget": trial.budget,
         "bracket": trial.bracket,
-        "reached": reached_by(trial),
-        "rungs": [{"budget": at, "value": value} for at, value in rungs_of(trial, problem, study.settings)],
+        "reached": reached_by(reach.as_reported(trial)),
+        "rungs": [{"budget": at, "value": value} for at, value in rungs_of(trial, reach, study.settings)],
         "retries": dict(trial.retries),
         "group": trial.group,
         "replicate": trial.replicate,
@@ -86,20 +88,30 @@ def _life_of(study: StudyRecord, trial: Trial) -> Iterator[tuple[str, str]]:
     yield "asked", local_time(trial.asked_at)
     yield "began", local_time(trial.started_at)
     yield "ended", local_time(trial.ended_at)
-    yield "took", "" if trial.duration_s is None else duration(trial.duration_s)
+    yield "took", took_text(trial)
+
+
+def took_text(trial: Trial) -> str:
+    """Return how long the last attempt of *trial* took, and which it was if there were others."""
+    if trial.duration_s is None:
+        return ""
+    of = f" (the last of {trial.attempt} attempts)" if trial.attempt > 1 else ""
+    return f"{duration(trial.duration_s)}{of}"
 
 
 def _budget_of(study: StudyRecord, trial: Trial) -> Iterator[tuple[str, str]]:
     problem = Problem.from_json(study.settings["problem"])
-    axis, reached = problem.fidelity, reached_by(trial)
+    axis = problem.fidelity
     if axis is None:
         return
+    reach = Reach.of(problem, study.settings)
+    reached = reached_by(reach.as_reported(trial))
     name = one_line(axis.name, 60)
     told = axis.high if trial.budget is None else trial.budget
     yield "budget", f"{name} {number(told)} of {number(axis.high)}"
     yield "bracket", "" if trial.bracket is None else str(trial.bracket)
     yield "reached", "" if reached is None else f"{name} {number(reached)}"
-    rungs = rungs_of(trial, problem, study.settings)
+    rungs = rungs_of(trial, reach, study.settings)
     values = distinct_numbers([value for _, value in rungs])
     yield "rungs", "\n".join(f"{name} {number(at)}: {value}" for (at, _), value in zip(rungs, values, strict=True))
 

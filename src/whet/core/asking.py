@@ -21,7 +21,7 @@ from whet.errors import SearchExhausted
 def waiting_numbers(history: History) -> list[int]:
     """Return the trials that have a config and wait to be run, lowest number first."""
     return sorted(
-        trial.number for trial in history.unfinished.values() if trial.state is State.WAITING and not trial.is_reserved
+        trial.number for trial in history.active.values() if trial.state is State.WAITING and not trial.is_reserved
     )
 
 
@@ -29,7 +29,7 @@ def release_drafts(history: History, is_left: Callable[[str], bool], *, now: Cal
     """Return a ``released`` draft for each number whose reserver *is_left* says will never give it a config."""
     return [
         Draft(Kind.RELEASED, trial.number, time=now())
-        for trial in history.unfinished.values()
+        for _, trial in sorted(history.active.items())
         if trial.is_reserved and trial.owner is not None and is_left(trial.owner)
     ]
 

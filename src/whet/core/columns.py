@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
@@ -20,6 +21,7 @@ STATES = tuple(State)
 KeysOf = Callable[[NDArray[np.float64]], list[bytes]]
 
 _NAN = float("nan")
+_N_PREFIXES = 32  # trials of a deterministic study that run at a time, each of which is to know something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Finished:
     curve: Curve = field(default_factory=Curve)
     given: Giver | None = None
     bracket: int | None = None
+    n_earlier: int = 0
 
     @classmethod
     def of(cls, trial: Trial, metrics: Sequence[str]) -> Finished:
@@ -46,7 +49,26 @@ class Finished:
         given = (float(trial.values.get(name, _NAN)) for name in metrics)
         values = tuple(_NAN if math.isnan(value) else value for value in given)  # one NaN, so that equal rows are equal
         whole = (trial.config, values, trial.budget, trial.cause, trial.curve, trial.given, trial.bracket)
-        return cls(trial.number, trial.state, trial.group, *whole)
+        return cls(trial.number, trial.state, trial.group, *whole, trial.n_earlier)
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """Finished trials as arrays, in the order in which they ended.
+
+    Attributes:
+        numbers: (n,) trial numbers.
+        x: (n, d) encoded configs, NaN where a parameter is inactive.
+        values: (n, m) the problem's metrics, in the user's sign, NaN where unknown.
+        budgets: (n,) how far each went, NaN where the study has no fidelity.
+        completed: (n,) whether the trial completed; the others stopped or failed.
+    """
+
+    numbers: NDArray[np.int64]
+    x: NDArray[np.float64]
+    values: NDArray[np.float64]
+    budgets: NDArray[np.float64]
+    completed: NDArray[np.bool_]
 
 
 class _Growing:
@@ -92,12 +114,12 @@ class Columns:
 
     Attributes:
         rows: the trials.
-        prefix: what `History.as_known` has found of them last.
+        prefixes: what `History.as_known` has found of them lately.
     """
 
     def __init__(self, rows: list[Finished]) -> None:
         self.rows = rows
-        self.prefix: Any = None
+        self.prefixes: deque[Any] = deque(maxlen=_N_PREFIXES)
         self._by_number: dict[int, Finished] = {}
         self._encoded, self._facts = _Growing(), _Growing()
         self._first_rows: dict[bytes, int] = {}

@@ -28,6 +28,7 @@ def end_drafts(
     if fidelity is None:
         return [end]
     budget = fidelity.high if trial.budget is None else trial.budget
+    # What an interrupted attempt has reported counts: this one may have gone on from there, with nothing left to do.
     step = trial.curve.last_step() if len(trial.curve) > trial.n_kept else None
     reports: list[Draft] = []
     if step is None or step < budget:

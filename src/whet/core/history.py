@@ -1,8 +1,8 @@
 """What is known of a study at one point of its log.
 
 A `History` is a snapshot. Finished trials live in append-only columns that all snapshots of a study share, each
-seeing its own length of them; unfinished ones in a small mapping. So a snapshot costs O(unfinished) and extending it
-the delta.
+seeing its own length of them; unfinished ones in a mapping that shares the paused ones with others. So a snapshot
+costs O(active) and the delta.
 """
 
 from __future__ import annotations
@@ -14,33 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from whet.core.columns import STATES, Columns, Finished, KeysOf, as_config
+from whet.core.columns import STATES, Columns, Finished, KeysOf, Observations, as_config
 from whet.core.events import Event, Kind
 from whet.core.given import Given, GivenConfig
 from whet.core.problem import Problem
 from whet.core.trail import Trail
 from whet.core.trial import GIVERS, State, Trial, advance, annotated, evolved
-
-
-@dataclass(frozen=True, slots=True)
-class Observations:
-    """Finished trials as arrays, in the order in which they ended.
-
-    Attributes:
-        numbers: (n,) trial numbers.
-        x: (n, d) encoded configs, NaN where a parameter is inactive.
-        values: (n, m) the problem's metrics, in the user's sign, NaN where unknown.
-        budgets: (n,) how far each went, NaN where the study has no fidelity.
-        completed: (n,) whether the trial completed; the others stopped or failed.
-    """
-
-    numbers: NDArray[np.int64]
-    x: NDArray[np.float64]
-    values: NDArray[np.float64]
-    budgets: NDArray[np.float64]
-    completed: NDArray[np.bool_]
+from whet.core.unfinished import Unfinished
 
 
 @dataclass(frozen=True)
@@ -66,7 +47,7 @@ class History:
     repeats: int = 1
     seq: int = 0
     n_numbers: int = 0
-    unfinished: Mapping[int, Trial] = field(default_factory=dict)
+    unfinished: Unfinished = field(default_factory=Unfinished)
     pending_commands: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     given: Given = field(default_factory=Given)
@@ -103,7 +84,7 @@ class History:
             begun,
             seq=seq,
             n_numbers=n_numbers,
-            unfinished=dict(unfinished),
+            unfinished=Unfinished(unfinished),
             pending_commands=dict(pending_commands),
             given=begun.given.extended(known),
             n_finished=len(finished),
@@ -118,7 +99,7 @@ class History:
         Raises:
             StateError: an event that the state of its trial does not allow.
         """
-        unfinished = dict(self.unfinished)
+        now: dict[int, Trial] = {}  # what has changed
         commands = self.pending_commands
         settings = self.settings
         seq, n_numbers = self.seq, self.n_numbers
@@ -129,18 +110,17 @@ class History:
             assert event.seq > seq, f"event {event.seq} after {seq}"
             seq = event.seq
             if event.trial is not None:
-                if event.kind is Kind.ANNOTATED and event.trial < n_numbers and event.trial not in unfinished:
-                    continue  # it has finished, and what is said of such a trial is for the store to know
-                trial = advance(unfinished.get(event.trial), event)
+                before = now.get(event.trial) or self.unfinished.get(event.trial)
+                has_ended = before.state.is_final if before is not None else event.trial < n_numbers
+                if event.kind is Kind.ANNOTATED and has_ended:
+                    continue  # what is said of such a trial is for the store to know
+                trial = now[event.trial] = advance(before, event)
                 n_numbers = max(n_numbers, trial.number + 1)
                 changed.append(trial)
                 if trial.state.is_final:
-                    del unfinished[trial.number]
                     ended.append(trial)
-                else:
-                    unfinished[trial.number] = trial
-                    if event.kind in GIVERS:
-                        given.append(trial)
+                elif event.kind in GIVERS:
+                    given.append(trial)
             elif event.kind is Kind.COMMAND:
                 commands = _with_command(commands, event)
             else:
@@ -151,7 +131,7 @@ class History:
             "_n_changes": n_changes,
             "seq": seq,
             "n_numbers": n_numbers,
-            "unfinished": unfinished,
+            "unfinished": self.unfinished.changed(now),
             "pending_commands": commands,
             "settings": settings,
             "just_ended": tuple(ended),
@@ -229,19 +209,20 @@ class History:
 
         A function of the trials and not of the order in which they ended, nor of who ran them when: those up to *upto*
         come in the order of their numbers, all others that have a config are running and have reported nothing.
-        ``seq`` counts what is known. Costs what is new since the last call, if all up to *upto* have ended.
+        ``seq`` counts what is known. Costs what is new since a call shortly before, if all up to *upto* have ended.
         """
         n = max(0, min(upto + 1, self.n_numbers))
         behind = sorted(number for number in self.unfinished if number < n)
         by_number = self._columns.by_number(self.n_finished)
-        known = None if behind else self._columns.prefix
-        if known is None or known.n_finished > n:
+        before = [] if behind else [known for known in self._columns.prefixes if known.n_finished <= n]
+        known = max(before, key=lambda known: known.n_finished, default=None)
+        if known is None:
             nothing: dict[str, Any] = {"n_finished": 0, "_n_ended": {}, "_best": None, "_columns": Columns([])}
             known = evolved(self, **nothing)
         ended = set(range(known.n_finished, n)).difference(behind)
         known = evolved(known, **known._with_ended([by_number[number] for number in sorted(ended)]))
-        if not behind:
-            self._columns.prefix = known
+        if ended and not behind:
+            self._columns.prefixes.append(known)
         others = [self.unfinished.get(number) or by_number[number] for number in (*behind, *range(n, self.n_numbers))]
         running = {trial.number: _as_running(trial, self.repeats) for trial in others if trial.config is not None}
         n_numbers = max([n, *(number + 1 for number in running)])
@@ -249,7 +230,7 @@ class History:
             self,
             seq=known.n_finished + n_numbers,
             n_numbers=n_numbers,
-            unfinished=running,
+            unfinished=Unfinished(running),
             pending_commands={},
             just_ended=(),
             n_finished=known.n_finished,
@@ -262,17 +243,28 @@ class History:
 
     def with_unfinished(self, trial: Trial) -> History:
         """Return this with *trial* in the place of what is known of it."""
-        return evolved(self, unfinished={**self.unfinished, trial.number: trial}, _trail=Trail(), _n_changes=0)
+        unfinished = self.unfinished.changed({trial.number: trial})
+        return evolved(self, unfinished=unfinished, _trail=Trail(), _n_changes=0)
+
+    @property
+    def active(self) -> Mapping[int, Trial]:
+        """Number to trial, in any order, for those that are neither in a final state nor paused."""
+        return self.unfinished.active
+
+    @property
+    def n_paused(self) -> int:
+        """Number of trials that are paused."""
+        return self.unfinished.n_paused
 
     @property
     def running(self) -> list[Trial]:
         """Trials with an attempt in progress, by number."""
-        return [trial for _, trial in sorted(self.unfinished.items()) if trial.state is State.RUNNING]
+        return [trial for _, trial in sorted(self.active.items()) if trial.state is State.RUNNING]
 
     def counts(self) -> dict[State, int]:
         """Return how many trials are in each state; reserved numbers without a config are left out."""
-        counts = dict.fromkeys(STATES, 0) | dict(self._n_ended)
-        for trial in self.unfinished.values():
+        counts = dict.fromkeys(STATES, 0) | dict(self._n_ended) | {State.PAUSED: self.n_paused}
+        for trial in self.active.values():
             if not trial.is_reserved:
                 counts[trial.state] += 1
         return counts
@@ -284,7 +276,7 @@ class History:
     @property
     def n_asked(self) -> int:
         """Number of trials that have been given a config."""
-        return self.n_finished + sum(not trial.is_reserved for trial in self.unfinished.values())
+        return self.n_finished + self.n_paused + sum(not trial.is_reserved for trial in self.active.values())
 
     def observations(self, fidelity: Literal["highest", "all"] = "highest") -> Observations:
         """Return finished trials as arrays.
@@ -321,7 +313,7 @@ class History:
         """Return the number and the value of the best trial, or ``None`` if there is none to name.
 
         Completed trials that meet the constraints count. With repeats a config counts by the mean of its completed
-        trials, once all its repeats have ended, and the first of them stands for it. Ties go to the lower number.
+        trials, once none is running or waits, and the first of them stands for it. Ties go to the lower number.
         """
         if len(self.problem.objectives) != 1:
             return None
@@ -335,13 +327,19 @@ class History:
         return self._best is not None and self._best[0] <= self.problem.objectives[0].sign * target
 
     def means(self) -> list[tuple[int, float]]:
-        """Return (number of its first repeat, mean value) of each config whose repeats have all ended, best first."""
+        """Return (number of its first repeat, mean value) of each config that has none running or waiting, best first.
+
+        Configs of which a repeat was stopped or is paused come last: the others of it are those that were lucky.
+        """
         sign = self.problem.objectives[0].sign
         # By number, not by the trial's group: a number that is only reserved has none yet.
-        open_groups = {number // self.repeats for number in self.unfinished}
+        open_groups = {number // self.repeats for number in self.active}
+        is_cut = {number // self.repeats for number in self.unfinished} if self.n_paused else set[int]()
         n_handed_out = self.n_numbers // self.repeats  # groups whose numbers have all been handed out
         groups: dict[int, list[Finished]] = {}
         for row in self.finished:
+            if row.state is State.STOPPED:
+                is_cut.add(row.group)
             if row.group < n_handed_out and row.group not in open_groups and self._counts(row):
                 groups.setdefault(row.group, []).append(row)
         means = [
@@ -349,7 +347,7 @@ class History:
             (min(row.number for row in rows), math.fsum(row.values[0] / len(rows) for row in rows))
             for rows in groups.values()
         ]
-        return sorted(means, key=lambda item: (sign * item[1], item[0]))
+        return sorted(means, key=lambda item: (item[0] // self.repeats in is_cut, sign * item[1], item[0]))
 
     def _better(self, rows: Sequence[Finished]) -> tuple[float, int] | None:
         """Return the best of what was best so far and of *rows*."""
@@ -378,6 +376,7 @@ def _as_running(trial: Trial | Finished, repeats: int) -> Trial:
         as_config(trial.config),
         attempt=1,
         budget=trial.budget,
+        bracket=trial.bracket,
         group=trial.group,
         replicate=trial.number % repeats,
         given=trial.given,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from threading import RLock
-from typing import Any
 
+from whet.core.columns import Finished, as_config
 from whet.core.events import Draft, Event, Kind
 from whet.core.history import History
 from whet.core.owner import this_process
@@ -14,6 +14,8 @@ from whet.core.protocols import Appended, Store, StudyRecord
 from whet.core.trial import Trial
 from whet.errors import StateError
 from whet.space.plain import value_key
+
+_FROM_KNOWN = (Kind.ASKED, Kind.RESUMED, Kind.STOPPED)  # kinds of drafts that others may have been faster with
 
 
 class Ledger:
@@ -43,24 +45,26 @@ class Ledger:
         below: int | None = None,
         fresh: Callable[[int], Sequence[Draft]] | None = None,
         known: History | None = None,
+        room: Mapping[int, int] | None = None,
         durable: bool = True,
     ) -> Appended:
         """Write *drafts* and reserve numbers in one transaction, and fold all that is new; see `Store.append`.
 
-        With *known*, what configs in *drafts* were chosen from, nobody else may have been given one of these since.
+        With *known*, what *drafts* that ask for trials and resume them were made from, nobody else may have been given
+        one of the configs since, have filled the *room* of one of the brackets, or have resumed one of the trials.
 
         Raises:
-            StateError: a draft that its trial's state does not allow, or a config that somebody else was given;
-                nothing is written. See :meth:`salvaged`.
+            StateError: a draft that its trial's state does not allow, or that somebody else was faster with; nothing
+                is written. See :meth:`salvaged`.
             StoreError: the store cannot be written; nothing is.
         """
 
         def check(foreign: Sequence[Event]) -> None:
             now = self.history.extended(foreign) if foreign else self.history
-            if known is not None and taken_numbers(drafts, known, now):
-                raise StateError("a config that somebody else has been given meanwhile")
+            if known is not None and (refused(drafts, known, now, room) or resumed_since(drafts, known, now)):
+                raise StateError("a config, a place in a bracket or a trial that somebody else has got meanwhile")
 
-        is_checked = known is not None and any(draft.kind is Kind.ASKED for draft in drafts)
+        is_checked = known is not None and any(d.kind in _FROM_KNOWN and d.token is None for d in drafts)
         with self._lock:
             appended = self.store.append(
                 self.study,
@@ -104,20 +108,27 @@ class Ledger:
         return previewed(drafts, self.history if known is None else known)
 
     def salvaged(
-        self, drafts: Sequence[Draft], known: History | None, refusal: StateError | None
+        self,
+        drafts: Sequence[Draft],
+        known: History | None,
+        refusal: StateError | None,
+        room: Mapping[int, int] | None = None,
     ) -> tuple[list[Draft], set[int]]:
-        """Return what can still be written of *drafts*, and the numbers that need another config, which is left out.
+        """Return what can still be written of *drafts*, and the numbers that are to be asked anew, which are left out.
 
         Args:
             drafts: that :meth:`commit` refused, before what others had written was folded.
-            known: what their configs were chosen from.
+            known: what they were made from.
             refusal: its error, where there was nothing to be folded.
+            room: that the brackets had then.
 
         Raises:
             StateError: the *refusal*, as all of *drafts* seem to be possible.
         """
-        taken = set[int]() if known is None else taken_numbers(drafts, known, self.history)
-        possible = self.possible([draft for draft in drafts if draft.trial not in taken])
+        taken, late = set[int](), set[int]()
+        if known is not None:
+            taken, late = refused(drafts, known, self.history, room), resumed_since(drafts, known, self.history)
+        possible = self.possible([draft for draft in drafts if draft.trial not in taken | late])
         if refusal is not None and len(possible) == len(drafts):
             raise refusal
         return possible, taken
@@ -141,31 +152,64 @@ def previewed(drafts: Sequence[Draft], history: History) -> History:
     return history.extended(_events(current, history)) if current else history
 
 
-def taken_numbers(drafts: Sequence[Draft], known: History, now: History) -> set[int]:
-    """Return which of *drafts* ask for a config that another one was given since it was chosen, in a finite space.
+def refused(drafts: Sequence[Draft], known: History, now: History, room: Mapping[int, int] | None = None) -> set[int]:
+    """Return which trials that *drafts* ask for cannot be, as others have begun some since.
+
+    In a finite space no two configs may be the same, and no bracket may have more trials than it had *room* for.
 
     Args:
         drafts: whatever is to be written.
-        known: what their configs were chosen from.
+        known: what they were made from.
         now: what is known now.
+        room: how many more trials a bracket might have, where that is limited.
     """
     asked = {d.trial: d.payload for d in drafts if d.kind is Kind.ASKED and d.trial is not None}
-    if not asked or not now.problem.space.is_finite:
+    if not asked or not (room or now.problem.space.is_finite):
         return set()
-    unknown_then = [number for number, trial in known.unfinished.items() if trial.is_reserved]
-    others = [n for n in (*unknown_then, *range(known.n_numbers, now.n_numbers)) if n not in asked]
-    given: dict[Hashable, int] = {}
-    for number in others:
-        config = _config_of(number, now)
-        if config is not None:
-            given[value_key(config)] = number // now.repeats
-    groups = {number: given.get(value_key(payload["config"])) for number, payload in asked.items()}
-    return {number for number, group in groups.items() if group not in (None, number // now.repeats)}
+    others = _begun_since(known, now, asked.keys())
+    found = set[int]()
+    if now.problem.space.is_finite:
+        given: dict[Hashable, int] = {
+            value_key(as_config(other.config)): other.number // now.repeats for other in others
+        }
+        groups = {number: given.get(value_key(payload["config"])) for number, payload in asked.items()}
+        found |= {number for number, group in groups.items() if group not in (None, number // now.repeats)}
+    n_begun = Counter(other.bracket for other in others)
+    for number, payload in asked.items():
+        bracket = payload.get("bracket")
+        limit = (room or {}).get(bracket) if bracket is not None else None
+        if limit is not None and number not in found:
+            n_begun[bracket] += 1
+            if n_begun[bracket] > limit:
+                found.add(number)
+    return found
 
 
-def _config_of(number: int, history: History) -> Mapping[str, Any] | None:
-    trial = history.unfinished.get(number)
-    return history.finished_config(range(number, number + 1)) if trial is None else trial.config
+def resumed_since(drafts: Sequence[Draft], known: History, now: History) -> set[int]:
+    """Return which trials that were paused in *known*, and that *drafts* resume or end, have made an attempt since."""
+    numbers = {d.trial for d in drafts if d.kind in (Kind.RESUMED, Kind.STOPPED) and d.token is None}
+    pairs = [(known.unfinished.get(number), now.unfinished.get(number)) for number in numbers if number is not None]
+    return {
+        after.number
+        for before, after in pairs
+        if before is not None and after is not None and before.attempt != after.attempt
+    }
+
+
+def _begun_since(known: History, now: History, ours: Collection[int]) -> list[Trial | Finished]:
+    """Return the trials, *ours* apart, that have got a config since *known*."""
+    reserved = (number for number, trial in known.active.items() if trial.is_reserved)
+    numbers = {*reserved, *range(known.n_numbers, now.n_numbers)}.difference(ours)
+    unfinished = [trial for number in numbers if (trial := now.unfinished.get(number)) is not None]
+    begun: list[Trial | Finished] = [trial for trial in unfinished if trial.config is not None]
+    ended = numbers.difference(trial.number for trial in unfinished)
+    for row in reversed(now.finished if ended else ()):  # they have ended lately
+        if row.number in ended:
+            begun.append(row)
+            ended.remove(row.number)
+            if not ended:
+                break
+    return begun
 
 
 def _is_stale(draft: Draft, history: History) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 import uuid
 
 _names: dict[int, str] = {}  # by pid: a forked child gets a name of its own
@@ -17,14 +18,37 @@ def this_process() -> str:
     return _names[pid]
 
 
+def is_beside(owner: str | None) -> bool:
+    """Tell whether *owner* is another process of this host, alive or not, so that one can know when it is gone."""
+    return _pid_of(owner) is not None and owner != this_process()
+
+
+class Watch:
+    """Tells of processes of this host that have died: not at once, as what they ran may take a while to end.
+
+    Args:
+        after_s: seconds since this has found out.
+    """
+
+    def __init__(self, after_s: float) -> None:
+        self._after_s = after_s
+        self._gone_since: dict[str, float] = {}
+
+    def is_left(self, owner: str) -> bool:
+        """Tell whether it was found so long ago that *owner* is gone."""
+        if not is_beside(owner) or not is_gone(owner):
+            return False
+        now = time.monotonic()
+        return now - self._gone_since.setdefault(owner, now) >= self._after_s
+
+
 def is_gone(owner: str | None) -> bool:
     """Tell whether *owner* certainly lives no more; of another host nothing is certain."""
     if owner is None:
         return True
-    host, _, rest = owner.rpartition(":")[0].rpartition(":")
-    if not host or not rest.isdecimal() or host != socket.gethostname():
+    pid = _pid_of(owner)
+    if pid is None:
         return False
-    pid = int(rest)
     if pid == os.getpid():
         return owner != this_process()
     try:
@@ -34,3 +58,9 @@ def is_gone(owner: str | None) -> bool:
     except PermissionError:
         pass  # another user's
     return False
+
+
+def _pid_of(owner: str | None) -> int | None:
+    """Return the process id of *owner*, ``None`` where it is of another host."""
+    host, _, rest = (owner or "").rpartition(":")[0].rpartition(":")
+    return int(rest) if host and rest.isdecimal() and host == socket.gethostname() else None

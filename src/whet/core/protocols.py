@@ -60,12 +60,17 @@ class Explains(Protocol):
 # ---- how much budget, for whom
 @dataclass(frozen=True, slots=True)
 class New:
-    """Start a new trial; the sampler fills the config unless the scheduler brings the one it compared, with a why."""
+    """Start a new trial; the sampler fills the config unless the scheduler brings the one it compared, with a why.
+
+    A bracket that may have so many trials and no more has *room* for that many, all that are assigned to it now among
+    them. Where others fill it meanwhile, the trial does not begin and the scheduler is asked again.
+    """
 
     budget: float | None = None
     bracket: int | None = None
     config: Mapping[str, Any] | None = None
     why: Mapping[str, Any] = field(default_factory=dict)
+    room: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,18 @@ class Reasons(Protocol):
 
     def reason(self, history: History, number: int) -> str:
         """Return in a few words why :meth:`Scheduler.decide` stops or pauses trial *number*, with the same history."""
+
+
+@runtime_checkable
+class AssignsSlowly(Protocol):
+    """What a scheduler may be able to do beside: think long about what free slots do, while it decides on trials."""
+
+    def assigner(self) -> Scheduler | None:
+        """Return another one like this, whose :meth:`Scheduler.assign` a run calls in a thread; ``None``: no need to.
+
+        Nothing else is asked of it, and of this one nothing but to decide, so no memo is used by two threads at a time.
+        What is assigned may be some seconds old when it is carried out.
+        """
 
 
 # ---- where events are kept

@@ -10,7 +10,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from whet.core import jsontext
@@ -19,6 +19,12 @@ from whet.space.assignments import read_assignments
 from whet.space.plain import plain, shortened, value_key
 
 _CALL = re.compile(r"\s*([^()]*?)\s*(?:\((.*)\))?\s*", re.DOTALL)
+
+# What a `Registry` says of the names that are none of its own.
+BOHB = {
+    "bohb": "it is the sampler tpe under the scheduler hyperband; write sampler='tpe', scheduler='hyperband', on the "
+    "command line --strategy bohb"
+}
 
 _T = TypeVar("_T")
 
@@ -32,12 +38,14 @@ class Registry(Generic[_T]):
         kinds: name to class.
         aliases: other names to names.
         example: of a name with an option.
+        elsewhere: what to write for names of methods that are none of these alone.
     """
 
     what: str
     kinds: Mapping[str, type[_T]]
     aliases: Mapping[str, str]
     example: str
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
     def plain_name(self, text: str) -> str:
         """Return the name in whet's own spelling: ``Grid-Search`` is ``grid``; unknown ones as typed."""
@@ -73,6 +81,10 @@ class Registry(Generic[_T]):
             UsageError: as for :meth:`named`.
         """
         kind = self.kinds.get(self.plain_name(name))
+        if kind is None and not name.strip():
+            raise UsageError(f"the name of a {self.what} is missing (known: {', '.join(self.kinds)})")
+        if kind is None and self.plain_name(name) in self.elsewhere:
+            raise UsageError(f"{name.strip()} is no {self.what} by itself: {self.elsewhere[self.plain_name(name)]}")
         if kind is None:
             close = difflib.get_close_matches(self.plain_name(name), [*self.kinds, *self.aliases], n=1)
             hint = f"; did you mean {self.plain_name(close[0])!r}?" if close else ""

@@ -11,7 +11,7 @@ from whet.core.ending import decided, end_drafts, kind_of
 from whet.core.events import Draft, Kind
 from whet.core.ledger import Ledger
 from whet.core.protocols import Decision, Scheduler
-from whet.core.trial import Cause, Trial
+from whet.core.trial import Cause, State, Trial
 from whet.core.values import Told, metrics_of, number_of, verdict_on
 from whet.errors import StaleAttempt, StateError, UsageError
 
@@ -31,11 +31,11 @@ def report(ledger: Ledger, scheduler: Scheduler, trial: Trial | int, values: Tol
         raise UsageError(f"the step must be a finite number, such as the epochs done so far, got {step!r}")
     row = [at, *(metrics.get(name) for name in ledger.history.problem.metrics)]
     rows = [] if all(value is None for value in row[1:]) else [row]  # what says nothing is not to be taken for NaN
-    _say(ledger, Draft(Kind.REPORTED, running.number, {"rows": rows}, running.token))
+    _say(ledger, running, Draft(Kind.REPORTED, running.number, {"rows": rows}, running.token))
     decision, reason = decided(ledger.history, scheduler, running.number)
     if decision is not Decision.CONTINUE:
         payload = {"values": metrics, "reason": reason} if reason else {"values": metrics}
-        _say(ledger, Draft(kind_of(decision), running.number, payload, running.token))
+        _say(ledger, running, Draft(kind_of(decision), running.number, payload, running.token))
     return decision
 
 
@@ -52,14 +52,14 @@ def tell(ledger: Ledger, scheduler: Scheduler, trial: Trial | int, values: Told)
     payload: dict[str, Any] = {"values": verdict.values}
     if verdict.cause is not None:
         payload |= {"cause": verdict.cause.value, "message": verdict.message}
-        return _say(ledger, Draft(Kind.FAILED, running.number, payload, running.token))
+        return _say(ledger, running, Draft(Kind.FAILED, running.number, payload, running.token))
     if ledger.history.problem.fidelity is not None:  # then it matters what it has reported so far
         ledger.catch_up()
         known = ledger.history.unfinished.get(running.number)
         if known is None or known.token != running.token:  # the store says so, and who it is that speaks
-            return _say(ledger, Draft(Kind.COMPLETED, running.number, payload, running.token))
+            return _say(ledger, running, Draft(Kind.COMPLETED, running.number, payload, running.token))
         running = known
-    return _say(ledger, *end_drafts(ledger.history, scheduler, running, payload, time.time()))
+    return _say(ledger, running, *end_drafts(ledger.history, scheduler, running, payload, time.time()))
 
 
 def fail(ledger: Ledger, trial: Trial | int, cause: str, message: str) -> Trial:
@@ -74,7 +74,7 @@ def fail(ledger: Ledger, trial: Trial | int, cause: str, message: str) -> Trial:
         raise UsageError(f"unknown cause {cause!r} (known: {', '.join(Cause)})")
     running = _running(ledger, trial)
     payload = {"cause": cause, "message": message}
-    return _say(ledger, Draft(Kind.FAILED, running.number, payload, running.token))
+    return _say(ledger, running, Draft(Kind.FAILED, running.number, payload, running.token))
 
 
 def _running(ledger: Ledger, trial: Trial | int) -> Trial:
@@ -85,17 +85,43 @@ def _running(ledger: Ledger, trial: Trial | int) -> Trial:
     number = trial_number(trial)
     known = None if isinstance(trial, Trial) else ledger.history.unfinished.get(number)
     if known is None or known.token is None:
-        state = "is not running" if 0 <= number < ledger.history.n_numbers else "does not exist"
+        state = "does not exist"
+        if 0 <= number < ledger.history.n_numbers:
+            now = ledger.trial(number).state
+            state = "is not running" if now is State.RUNNING else f"is not running, but {now.value}"
         raise StateError(f"trial {number} of study {ledger.name!r} {state}; only a trial that ask() gave can report")
     return known
 
 
-def _say(ledger: Ledger, *drafts: Draft) -> Trial:
-    """Write *drafts*, which an attempt says, and return its trial."""
-    draft = drafts[-1]
-    if ledger.commit(drafts).refused:
-        raise StaleAttempt(
-            f"trial {draft.trial} of study {ledger.name!r}: this attempt is no longer the current one, "
-            f"so its {draft.kind.value!r} was refused: it was told already, or another process took it over"
-        )
-    return ledger.trial(draft.trial or 0)
+def _say(ledger: Ledger, speaker: Trial, *drafts: Draft) -> Trial:
+    """Write *drafts*, which the attempt of *speaker* says, and return its trial.
+
+    Raises:
+        StaleAttempt: it is no longer the current one.
+    """
+    if not ledger.commit(drafts).refused:
+        return ledger.trial(speaker.number)
+    raise StaleAttempt(
+        f"trial {speaker.number} of study {ledger.name!r}: this attempt is no longer the current one, so its "
+        f"{drafts[-1].kind.value!r} was refused: {_why_stale(speaker, ledger.trial(speaker.number))}"
+    )
+
+
+def _why_stale(speaker: Trial, now: Trial) -> str:
+    """Return why the attempt of *speaker* has nothing more to say of its trial, which is *now* something else."""
+    if now.attempt != speaker.attempt:
+        return f"the trial was begun again (attempt {now.attempt}), as another process took it over, or it was resumed"
+    match now.state:
+        case State.STOPPED | State.PAUSED:
+            reason = f" ({now.message})" if now.message else ""
+            return (
+                f"the scheduler has {now.state.value} it at what was said last{reason}; heed what report() returns, "
+                "and go on, to tell() in the end, only where that is 'continue'"
+            )
+        case State.COMPLETED:
+            return "it was told already"
+        case State.FAILED:
+            return "it has failed already"
+        case State.CANCELLED:
+            return "it was cancelled"
+    return "the trial was taken from it, and waits to be run again"

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice, takewhile
 from typing import Any, Literal, TypeVar
 
 from whet.core.events import Event, Kind
@@ -113,6 +114,18 @@ class Curve:
         """Return the first *n* rows."""
         return Curve(self.width, self.packed[: 8 * self.width * n]) if n else Curve()
 
+    def before(self, step: float, n_kept: int = 0) -> Curve:
+        """Return the first *n_kept* rows and those after them that come before the first one at *step* or later on."""
+        steps = (row[0] for row in islice(self, n_kept, None))
+        return self.first(n_kept + sum(1 for _ in takewhile(lambda earlier: earlier < step, steps)))
+
+    def once(self, n_earlier: int) -> Curve:
+        """Return the rows without those of the first *n_earlier* that the others have repeated."""
+        own = next(islice(self, n_earlier, None), None)
+        if own is None or not n_earlier:
+            return self
+        return Curve(self.width, self.before(own[0]).packed + self.packed[8 * self.width * n_earlier :])
+
     def last_step(self) -> float | None:
         """Return the step of the last row, ``None`` without one."""
         return struct.unpack_from("<d", self.packed, len(self.packed) - 8 * self.width)[0] if self.packed else None
@@ -136,8 +149,10 @@ class Trial:
         owner: the process that reserved the number or runs the attempt.
         budget: how far along the fidelity the trial may go.
         bracket: of the scheduler that asked for it; ``None`` for one that a person gave.
-        curve: its reports; those before it last paused, and those of the current attempt.
-        n_kept: rows of the curve that a new attempt keeps: those of before the trial paused.
+        curve: its reports. An attempt that goes on from a checkpoint adds to those of an interrupted one; one that
+            starts again replaces them, from the step of its own first report on.
+        n_kept: rows of the curve that no attempt replaces: those of before the trial last paused.
+        n_earlier: rows of the curve that attempts before the current one have reported.
         n_before: rows of the curve before the last event that had reports.
         values: every metric seen, objectives first; those of the last attempt only.
         cause, message, exit_code: of its failure, or of the last attempt that was requeued; a message may also say why
@@ -161,6 +176,7 @@ class Trial:
     bracket: int | None = None
     curve: Curve = field(default_factory=Curve)
     n_kept: int = 0
+    n_earlier: int = 0
     n_before: int = field(default=0, compare=False, repr=False)  # for a scheduler that decides; no store keeps it
     values: Mapping[str, float] = field(default_factory=dict)
     cause: Cause | None = None
@@ -246,12 +262,12 @@ def _changes(trial: Trial, event: Event) -> dict[str, Any]:
                 "owner": payload.get("owner"),
                 "started_at": event.time,
                 "ended_at": None,
-                "curve": trial.curve.first(trial.n_kept),
+                "n_earlier": len(trial.curve),
                 "n_before": trial.n_kept,
                 "values": {},
             }
         case Kind.REPORTED:
-            return {"curve": trial.curve.extended(payload["rows"]), "n_before": len(trial.curve)}
+            return _reported(trial, payload["rows"])
         case Kind.RESUMED:
             return {"budget": payload.get("budget", trial.budget), "cause": None, "message": "", "exit_code": None}
         case Kind.ANNOTATED if trial.config is not None:
@@ -260,6 +276,18 @@ def _changes(trial: Trial, event: Event) -> dict[str, Any]:
             if trial.config is None:  # a number nobody has a config for is released, not ended
                 raise StateError(_refusal(trial, event))
             return _ending(trial, event)
+
+
+def _reported(trial: Trial, rows: Sequence[Sequence[float | None]]) -> dict[str, Any]:
+    """Return the fields changed by a report; the first one of an attempt says where it has begun."""
+    if not rows:
+        return {"n_before": len(trial.curve)}
+    if len(trial.curve) > trial.n_earlier or not trial.curve:
+        return {"curve": trial.curve.extended(rows), "n_before": len(trial.curve)}
+    step = rows[0][0]
+    earlier = trial.curve if step is None else trial.curve.before(step, trial.n_kept)
+    # Whoever ended the attempt before may not have heard what was decided on its last reports: they count as new.
+    return {"curve": earlier.extended(rows), "n_earlier": len(earlier), "n_before": trial.n_kept}
 
 
 def annotated(known: Mapping[str, Any], payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from whet.core.history import History
 from whet.core.problem import BARE, Objective, Problem
-from whet.core.trial import Cause
+from whet.core.trial import Cause, Curve, Trial
 from whet.errors import UsageError
 from whet.space.plain import shortened
 
@@ -75,27 +75,35 @@ class Rules:
 
 
 class Tally:
-    """What one attempt has reported of the problem's metrics so far."""
+    """What one attempt has reported of the problem's metrics so far.
 
-    def __init__(self, problem: Problem, take: Take) -> None:
+    Args:
+        problem, take: of the study.
+        trial: whose attempt it is. What earlier attempts reported counts where this one goes on from there.
+    """
+
+    def __init__(self, problem: Problem, take: Take, trial: Trial | None = None) -> None:
         self._metrics = problem.metrics
         self._signs = {objective.name: objective.sign for objective in problem.objectives}
         self._take = take
         self._last: dict[str, deque[float]] = {}
         self._best: dict[str, float] = {}
         self._n_rows = 0
+        self._earlier = Curve() if trial is None else trial.curve
+        was_interrupted = trial is not None and trial.cause is None and len(trial.curve) > trial.n_kept
+        self._may_be_done = was_interrupted  # so that this attempt may have nothing left to report
 
     def add(self, step: float, metrics: Mapping[str, float]) -> list[float | None] | None:
         """Take in one report; return it as a row of the curve, or ``None`` if the curve is better off without it.
 
         The row holds the step and then each metric of the problem, ``None`` where the report does not say.
         """
+        is_told = any(name in metrics for name in self._metrics)
+        if is_told and not self._n_rows:
+            self._recall(self._earlier.before(step))
         for name, value in metrics.items():
-            self._last.setdefault(name, deque(maxlen=self._take.n)).append(value)
-            sign = self._signs.get(name)
-            if sign is not None and not math.isnan(value):
-                self._best[name] = sign * min(sign * value, sign * self._best.get(name, value))
-        if not any(name in metrics for name in self._metrics):
+            self._note(name, value)
+        if not is_told:
             return None
         self._n_rows += 1
         stride = 1 << (((self._n_rows - 1) // _MAX_ROWS + 1).bit_length() - 1)
@@ -103,8 +111,24 @@ class Tally:
             return None
         return [step, *(metrics.get(name) for name in self._metrics)]
 
+    def _note(self, name: str, value: float) -> None:
+        self._last.setdefault(name, deque(maxlen=self._take.n)).append(value)
+        sign = self._signs.get(name)
+        if sign is not None and not math.isnan(value):
+            self._best[name] = sign * min(sign * value, sign * self._best.get(name, value))
+
+    def _recall(self, earlier: Curve) -> None:
+        """Take in what earlier attempts have reported, as far as it was a number."""
+        for _, *row in earlier:
+            for name, value in zip(self._metrics, row, strict=True):
+                if not math.isnan(value):
+                    self._note(name, value)
+
     def values(self, seen: Mapping[str, float]) -> dict[str, float]:
         """Return the trial's values: the problem's metrics first, then every other metric of *seen*."""
+        if self._may_be_done and not self._n_rows and not any(name in seen for name in self._metrics):
+            self._may_be_done = False
+            self._recall(self._earlier)
         values = {name: self._value(name) for name in self._metrics if name in self._last}
         return {**values, **{name: value for name, value in seen.items() if name not in values}}
 

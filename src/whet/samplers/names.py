@@ -7,7 +7,7 @@ from typing import Any
 
 from whet.core.problem import Problem
 from whet.core.protocols import Sampler
-from whet.core.registry import Registry, called
+from whet.core.registry import BOHB, Registry, called
 from whet.errors import SpaceError, UsageError
 from whet.samplers.auto import Auto
 from whet.samplers.cmaes import CMAES
@@ -43,7 +43,7 @@ _SAMPLES_ANYTHING = (Auto, Grid, Random)  # parameters without a map to the unit
 _NEEDS_NO_OBJECTIVE = (Auto, Grid, QuasiRandom, Random)
 
 
-_REGISTRY: Registry[Sampler] = Registry("sampler", SAMPLERS, _ALIASES, "gp(acquisition=ucb)")
+_REGISTRY: Registry[Sampler] = Registry("sampler", SAMPLERS, _ALIASES, "gp(acquisition=ucb)", BOHB)
 
 # From what users type or give to a sampler, and back; see `Registry`.
 plain_name = _REGISTRY.plain_name

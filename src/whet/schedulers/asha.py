@@ -26,12 +26,20 @@ class ASHA:
     whatever they come to, less is left for the rest: simulated with one worker and a budget of 20 whole trainings, the
     best is worse by more than a third after a quarter of it, and about as good at the end.
 
+    A trial that fails, is cancelled or comes to no finite number has lost its places: on every rung it still counts as
+    known, but as the worst. And as long as nobody else has gone on from a level, those apart, whoever comes there goes
+    on. Else the few trials after a best one that comes to nothing would all be stopped for being behind it, and none
+    might be trained to the end. What was stopped already stays so: only a search whose last trials come to nothing may
+    end without a trained one.
+
     ``promotion``: every trial pauses at its budget, at first the lowest level. Where a slot is free, the best paused
     trial of the highest rung on which one is among the best floor(n / eta) goes on to the next level; without one a new
     trial begins. When no new ones may begin and nobody is ahead, the best go on one by one until one trial has been
     trained to the end.
 
-    Trials that people gave run to the end, and count on the rungs of the first bracket.
+    Configs that people enqueue run to the end, and count on the rungs of the first bracket. Trials that were added with
+    what came of them are compared with nobody, as nothing is known of them on their way there; those that have failed
+    count on the lowest rung, as the worst.
 
     Args:
         eta: one trial in eta goes on, with eta times the budget; at least 2.
@@ -56,7 +64,7 @@ class ASHA:
         if isinstance(brackets, bool) or not isinstance(brackets, int) or brackets < 1:
             raise UsageError(f"asha: brackets must be a whole number of at least 1, got {brackets!r}")
         self.eta, self.type, self.brackets = checked_eta(eta), type, brackets
-        self._ladder = Ladder("asha", eta, given_in=0)
+        self._ladder = Ladder("asha", eta, given_in=0, sinks_lost=type == "stopping")
 
     def assign(self, history: History, n: int, n_new: int) -> list[Assignment]:
         """Return promotions, if that is the variant, and new trials; see `Scheduler`."""
@@ -104,7 +112,8 @@ class ASHA:
             if (place.bracket or 0) <= level < len(rungs.levels) - 1:
                 rung = rungs.rung(place.bracket, level)
                 n = max(1, n_best(len(rung), self.eta))
-                if not place.points[level].is_finite or rung.rank(number) >= n:
+                is_alone = rungs.n_passed[place.bracket, level] == 1
+                if not place.points[level].is_finite or (rung.rank(number) >= n and not is_alone):
                     return level
         return None
 
@@ -137,10 +146,8 @@ class ASHA:
     def _last(self, rungs: Rungs) -> Resume | None:
         """Return the promotion that brings one trial nearer to the end, if none has come there."""
         top = len(rungs.levels) - 1
-        for b in range(min(self.brackets, top + 1)):
-            first = next(iter(rungs.rung(b, top)), None)
-            if first is not None and rungs.places[first].points[top].is_finite:
-                return None
+        if any(rungs.n_passed[b, top] for b in range(min(self.brackets, top + 1))):
+            return None
         for level in range(top - 1, -1, -1):
             there = [rungs.rung(b, level) for b in range(min(self.brackets, level + 1))]
             best = [number for rung in there for number in islice(rung.paused(len(rung)), 1)]

@@ -13,15 +13,16 @@ import numpy as np
 
 from whet.algorithms.cube import Floats
 from whet.algorithms.gp.propose import Belief, Data, Proposer
+from whet.core.columns import Finished
 from whet.core.history import History
 from whet.core.protocols import Assignment, Decision, New, Resume
-from whet.core.trial import State
+from whet.core.trial import State, Trial
 from whet.errors import SearchExhausted, UsageError
 from whet.points.codec import Codec
 from whet.points.fidelities import KnownAtLevels
 from whet.points.known import Known
 from whet.points.modelled import data_of, numbers_of, with_finite_values
-from whet.points.rungs import level_of
+from whet.points.rungs import Place, level_of
 from whet.points.startup import FEWEST_VALUES
 from whet.schedulers.ladder import Ladder, checked_eta, is_busy, standing_of
 from whet.space.plain import is_number
@@ -39,14 +40,17 @@ class FreezeThaw:
     chooses the first configs only.
 
     At the end one goes on only with what is expected to be best, so that it is trained to the end: when *budget* is
-    nearly spent, or when no new configs may begin. A search that ends by a time limit does not know when that is.
+    nearly spent, or when no new configs may begin. If that one fails or is stopped, the next best follows; if no paused
+    one is left, a new config, trained to the end at once. A search that ends by a time limit does not know when its end
+    comes.
 
     Args:
         eta: from one level to the next.
         levels: how many there are at most, the highest ones. What is below says little of who will be ahead.
         n_start: configs that the sampler chooses.
         budget: units of the fidelity that all trials together may train, at least one full training; ``None``: as many
-            as come about.
+            as come about. Trials that were added with what came of them cost nothing; those that ended early cost as
+            much as they reported, or, where they have failed without a report, what they were on their way to.
 
     Raises:
         UsageError: an option is out of range.
@@ -84,6 +88,10 @@ class FreezeThaw:
             raise SearchExhausted
         return assigned
 
+    def assigner(self) -> FreezeThaw:
+        """Return another one with the same options, which assigns in a thread; see `AssignsSlowly`."""
+        return FreezeThaw(eta=self.eta, levels=self.levels, n_start=self.n_start, budget=self.budget)
+
     def decide(self, history: History, number: int) -> Decision:
         """Return that a trial pauses where it has reached its budget; see `Scheduler`."""
         return self._ladder.decide_at_budget(history, number)
@@ -105,13 +113,21 @@ class FreezeThaw:
         if self.budget is None:
             return math.inf
         rungs = self._ladder.climbed(history)
-        spent = 0.0
-        for place in rungs.places.values():
-            if place.state in (State.STOPPED, State.FAILED, State.CANCELLED):
-                spent += place.steps[-1] if place.steps else 0.0
-            else:
-                spent += rungs.levels[-1] if place.budget is None else place.budget
-        return self.budget - spent
+        trials: list[Trial | Finished] = [*history.finished, *history.unfinished.values()]
+        run = (trial for trial in trials if trial.config is not None and trial.given != "added")
+        return self.budget - math.fsum(_cost(trial, rungs.places[trial.number], rungs.levels[-1]) for trial in run)
+
+
+def _cost(trial: Trial | Finished, place: Place, high: float) -> float:
+    """Return what *trial*, which is at *place*, has trained, or will have at its budget, as far as is known."""
+    budget = high if trial.budget is None else trial.budget
+    if trial.state not in (State.STOPPED, State.FAILED, State.CANCELLED):
+        return budget
+    # Of the whole curve: it may have come far beyond the last level.
+    known = min(budget, max((row[0] for row in trial.curve), default=0.0))
+    if trial.state is State.FAILED and known <= (place.steps[-2] if len(place.steps) > 1 else 0.0):
+        return min(budget, place.steps[-1])  # nothing since it began, or went on
+    return max(0.0, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +157,7 @@ class _Table:
     ) -> None:
         self._history, self._codec, self._known, self._levels = history, codec, known, levels
         self._n_new, self._left, self._n_unknown = n_new, left, 0
+        self._is_waited_for = is_busy(history)  # something runs, or is about to
         partial = known.partial
         self._is_busy = np.zeros(len(known.x), dtype=bool) if partial is None else partial.is_under_way.copy()
         self.n_values = int((~np.isnan(known.y)).sum() if partial is None else (~np.isnan(partial.values)).sum())
@@ -169,10 +186,14 @@ class _Table:
                 return self._begun(New(self._levels[0] if not is_ending else self._levels[-1], 0))
             return self._furthest()
         view = proposer.view(self._data(), rng)
-        if is_ending:
-            return self._finished(view.means(self._known.x))
-        x, belief = view.proposed(rng)
-        return self._compared(x, belief, view.score(self._known.x))
+        if not is_ending:
+            return self._compared(*view.proposed(rng), view.score(self._known.x))
+        candidates = self._candidates(view.means(self._known.x))
+        if candidates:
+            return self._finished(candidates)
+        if self._is_waited_for or not self._n_new or self._left < self._levels[-1]:
+            return None
+        return self._proposed(*view.proposed(rng), self._levels[-1])
 
     def _data(self) -> Data:
         data = data_of(self._known)
@@ -190,22 +211,37 @@ class _Table:
         if best is not None and gains[best] >= belief.score - math.log(high):
             paused = self._paused[best]
             return self._resumed(paused, next(level for level in self._levels if level > paused.budget))
+        return self._proposed(x, belief, self._levels[0])
+
+    def _proposed(self, x: Floats, belief: Belief, budget: float) -> New | None:
+        """Return a new trial of the best new config, at *x*."""
         config = self._codec.config(x)
         if not math.isfinite(belief.score) or not self._codec.space.contains(config):
             # What is left of a finite space, if anything, is for the sampler to say.
-            return self._begun(New(self._levels[0], 0))
+            return self._begun(New(budget, 0))
         sign = self._history.problem.objectives[0].sign
         why = {"source": "freeze_thaw", **numbers_of(belief, sign)}
-        return self._begun(New(self._levels[0], 0, config, why), x)
+        return self._begun(New(budget, 0, config, why), x)
 
-    def _finished(self, means: Floats) -> Assignment | None:
-        """Return the promotion to the highest level of what is expected to be best, where it is affordable.
+    def _candidates(self, means: Floats) -> list[int]:
+        """Return the rows of what may be the best at the highest level, what is expected to be first.
 
-        *means* are (n,) what is expected of the known configs. Without a budget one trial is trained to the end; with
-        one, as many as it allows.
+        Those are the ones that have been trained to the end, are on their way, or paused, and not those that have ended
+        early. *means* are (n,) what is expected of the known configs.
         """
-        usable = np.flatnonzero(self._known.is_feasible)
-        for rank, row in enumerate(usable[np.argsort(means[usable], kind="stable")].tolist()):
+        partial = self._known.partial
+        may_be = self._is_busy | ~np.isnan(self._known.y if partial is None else partial.values[:, -1])
+        may_be[[paused.row for paused in self._paused]] = True
+        order = np.lexsort((means, ~self._known.is_feasible))
+        found: list[int] = order[may_be[order]].tolist()
+        return found
+
+    def _finished(self, candidates: list[int]) -> Assignment | None:
+        """Return the promotion to the highest level of the first of the *candidates* for which it is affordable.
+
+        Without a budget one trial is trained to the end; with one, as many as it allows.
+        """
+        for rank, row in enumerate(candidates):
             if self._is_busy[row]:
                 if rank == 0:
                     return None  # what comes of it decides
@@ -226,14 +262,14 @@ class _Table:
 
     def _resumed(self, paused: _Paused, budget: float) -> Resume:
         self._paused = [one for one in self._paused if one is not paused]
-        self._is_busy[paused.row] = True
+        self._is_busy[paused.row] = self._is_waited_for = True
         self._left -= budget - paused.budget
         return Resume(paused.number, budget)
 
     def _begun(self, new: New, x: Floats | None = None) -> New | None:
         if not self._n_new:
             return None
-        self._n_new -= 1
+        self._n_new, self._is_waited_for = self._n_new - 1, True
         self._left -= new.budget or 0.0
         if x is None:
             self._n_unknown += 1

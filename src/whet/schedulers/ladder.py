@@ -6,9 +6,9 @@ import math
 
 from whet.algorithms.brackets import levels
 from whet.core.history import History
+from whet.core.lookahead import lookahead_of
 from whet.core.problem import Problem
 from whet.core.protocols import Decision
-from whet.core.trial import State
 from whet.errors import UsageError
 from whet.points.rungs import Place, Rungs, level_of, place_of, take_of
 from whet.space.plain import is_number
@@ -31,24 +31,46 @@ class Ladder:
     Args:
         name: of the scheduler, for error messages.
         eta: from one level to the next.
-        given_in: see `Rungs`.
+        given_in, sinks_lost: see `Rungs`.
         n_levels: how many there are at most, the highest ones.
     """
 
-    def __init__(self, name: str, eta: float, given_in: int | None = None, n_levels: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        eta: float,
+        given_in: int | None = None,
+        n_levels: int | None = None,
+        *,
+        sinks_lost: bool = False,
+    ) -> None:
         self._name, self._eta, self._given_in, self._n_levels = name, eta, given_in, n_levels
+        self._sinks_lost = sinks_lost
         self._problem: Problem | None = None
-        self._rungs = Rungs(())
+        self._levels: tuple[float, ...] = ()
+        self._rungs: list[Rungs] = []
 
     def climbed(self, history: History) -> Rungs:
         """Return the rungs with all that is known.
+
+        A deterministic study shows each trial what was known when its config was chosen, now this, now that: then there
+        are some rungs for each, and those that have come the farthest on the way to *history* follow it.
 
         Raises:
             UsageError: as for :meth:`levels`.
         """
         self._see(history.problem)
-        self._rungs.follow(history)
-        return self._rungs
+        lookahead = lookahead_of(history)
+        if lookahead is not None:
+            self._rungs.sort(key=lambda rungs: -rungs.n_finished)
+        for rungs in self._rungs:
+            if rungs.follow(history, anew=False):
+                return rungs
+        if not self._rungs or (lookahead is not None and len(self._rungs) < lookahead + 2):
+            self._rungs.append(Rungs(self._levels, self._given_in, sinks_lost=self._sinks_lost))
+        rungs = self._rungs[-1]
+        rungs.follow(history)
+        return rungs
 
     def place(self, history: History, number: int) -> Place:
         """Return how far a trial that has not ended has come, which costs less than to know where all are.
@@ -57,7 +79,7 @@ class Ladder:
             UsageError: as for :meth:`levels`.
         """
         self._see(history.problem)
-        return place_of(history.unfinished[number], history.problem, self._rungs.levels, take_of(history))
+        return place_of(history.unfinished[number], history.problem, self._levels, take_of(history))
 
     def decide_at_budget(self, history: History, number: int) -> Decision:
         """Return what a trial does that runs up to its budget: it pauses there, or stops if it has no number to show.
@@ -66,14 +88,14 @@ class Ladder:
             UsageError: as for :meth:`levels`.
         """
         place = self.place(history, number)
-        level = level_of(self._rungs.levels, place.budget)
-        if place.bracket is None or level == len(self._rungs.levels) - 1 or place.top < level:
+        level = level_of(self._levels, place.budget)
+        if place.bracket is None or level == len(self._levels) - 1 or place.top < level:
             return Decision.CONTINUE
         return Decision.PAUSE if place.points[level].is_finite else Decision.STOP
 
     def _see(self, problem: Problem) -> None:
         if problem is not self._problem:
-            self._rungs, self._problem = Rungs(self.levels(problem), self._given_in), problem
+            self._levels, self._rungs, self._problem = self.levels(problem), [], problem
 
     def levels(self, problem: Problem) -> tuple[float, ...]:
         """Return the levels of the fidelity of *problem*, ascending.
@@ -102,7 +124,7 @@ class Ladder:
 
 def is_busy(history: History) -> bool:
     """Tell whether a trial is running, or waits to be."""
-    return any(trial.state is not State.PAUSED and trial.config is not None for trial in history.unfinished.values())
+    return any(trial.config is not None for trial in history.active.values())
 
 
 def at_level(problem: Problem, level: float) -> str:

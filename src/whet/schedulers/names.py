@@ -7,7 +7,7 @@ from typing import Any
 
 from whet.core.problem import Problem
 from whet.core.protocols import Scheduler
-from whet.core.registry import Registry, called
+from whet.core.registry import BOHB, Registry, called
 from whet.errors import UsageError
 from whet.schedulers.asha import ASHA
 from whet.schedulers.fifo import Fifo
@@ -16,9 +16,11 @@ from whet.schedulers.hyperband import Hyperband
 from whet.schedulers.ladder import Ladder
 from whet.schedulers.median import Median, Percentile
 from whet.schedulers.racing import Racing
+from whet.schedulers.stopper import Stopper
 from whet.schedulers.stops import Divergence, Patience, Threshold
 from whet.schedulers.successive_halving import SuccessiveHalving
 from whet.schedulers.together import Together
+from whet.space.plain import shortened
 
 SCHEDULERS: dict[str, type[Scheduler]] = {
     "none": Fifo,
@@ -40,11 +42,12 @@ _ALIASES = {
     "plateau": "patience",
     "wilcoxon": "racing",
 }
-_REGISTRY: Registry[Scheduler] = Registry("scheduler", SCHEDULERS, _ALIASES, "asha(eta=4)")
+_REGISTRY: Registry[Scheduler] = Registry("scheduler", SCHEDULERS, _ALIASES, "asha(eta=4)", BOHB)
 
 # Those that say how far a trial may go, and so need to know how far there is.
 _SPENDING = (ASHA, SuccessiveHalving, Hyperband, FreezeThaw)
 _PAUSING = ("successive_halving", "hyperband", "freeze_thaw")  # always; `asha` only of type "promotion"
+_ALONE = (Threshold, Divergence, Patience)  # these compare a trial with no other
 _OF_ONE_OBJECTIVE = ("median", "percentile", "threshold", "divergence", "patience", "racing", "freeze_thaw")
 
 plain_name = _REGISTRY.plain_name
@@ -56,7 +59,16 @@ def scheduler_named(text: str) -> Scheduler:
     Raises:
         UsageError: nobody has that name, or it has no such option; the message lists those that exist.
     """
-    named = [_REGISTRY.named(part) for part in _parts_of(text)]
+    parts = _parts_of(text)
+    for i, part in enumerate(parts):
+        if len(parts) > 1 and not part.strip():
+            where = (
+                "before the first plus" if not i else "behind the last plus" if i == len(parts) - 1 else "between two"
+            )
+            raise UsageError(
+                f"{shortened(repr(text))}: the name of a scheduler is missing {where}, as in 'asha + patience'"
+            )
+    named = [_REGISTRY.named(part) for part in parts]
     return named[0] if len(named) == 1 else Together(named)
 
 
@@ -101,6 +113,26 @@ def scheduler_from(given: object) -> Scheduler:
         )
     scheduler: Scheduler = given
     return scheduler
+
+
+def lookers(scheduler: Scheduler) -> list[str]:
+    """Return the names of the parts of *scheduler*, if all that they do is to end trials on the way by their reports.
+
+    None where one of them gives trials a small budget first, or is a user's own.
+    """
+    parts = scheduler.parts if isinstance(scheduler, Together) else (scheduler,)
+    busy = [part for part in parts if not isinstance(part, Fifo)]
+    return [_REGISTRY.name_of(part) for part in busy] if all(map(_only_looks, busy)) else []
+
+
+def _only_looks(part: Scheduler) -> bool:
+    return _REGISTRY.has(part) and (isinstance(part, Stopper) or getattr(part, "type", "") == "stopping")
+
+
+def compares(scheduler: Scheduler) -> bool:
+    """Tell whether *scheduler*, or one of its parts, ends trials that do worse than others at the same point."""
+    parts = scheduler.parts if isinstance(scheduler, Together) else (scheduler,)
+    return any(bool(lookers(part)) and not isinstance(part, _ALONE) for part in parts)
 
 
 def check_scheduler(scheduler: Scheduler, problem: Problem, lookahead: int | None) -> None:

@@ -6,8 +6,9 @@ there is nothing to remember. No slot waits for a rung: where there is one more,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count, pairwise
+from itertools import chain, count, pairwise
 
 from whet.algorithms.brackets import Rung as Planned
 from whet.algorithms.brackets import halving
@@ -48,6 +49,8 @@ class Rounds:
     def __init__(self, name: str, eta: float) -> None:
         self.eta = checked_eta(eta)
         self._ladder = Ladder(name, eta)
+        self._seen: Rungs | None = None
+        self._standings: dict[int, tuple[int, bool, _Standing]] = {}  # (version, is_closing, standing) of open rounds
 
     def planned(self, number: int, levels: tuple[float, ...]) -> tuple[Planned, ...]:
         """Return the rungs of round *number*, lowest first; the last of them is on the highest of *levels*."""
@@ -60,12 +63,13 @@ class Rounds:
         is_open = {b for b in rungs.n_unfinished if b is not None}.union([last] if last >= 0 else [])
         resumed: list[Assignment] = []
         stopped: list[Assignment] = []
-        missing: list[int] = []
-        for b in sorted(is_open):
-            standing = self._standing(history, rungs, b, is_closing=not n_new)
+        missing: dict[int, int] = {}
+        self._see(rungs, history, is_open, is_closing=not n_new)
+        for b, (_, _, standing) in self._standings.items():
             stopped += standing.stopped
             resumed += standing.resumed
-            missing += [b] * standing.n_missing
+            if standing.n_missing:
+                missing[b] = standing.n_missing
         resumed = resumed[:n]
         new = self._new(rungs, missing, last, min(n - len(resumed), n_new))
         assigned = [*stopped, *resumed, *new]
@@ -87,7 +91,18 @@ class Rounds:
         now = level - (len(rungs.levels) - len(plan))
         if not place.points[level].is_finite or not 0 <= now < len(plan) - 1:
             return standing
-        return f"{standing} so far; {goes_on(plan[now + 1].n)} once {plan[now].n} are there"
+        fewer = f", or one in {self.eta:g} where fewer come" if plan[now].n > 1 else ""
+        return f"{standing} so far; {goes_on(plan[now + 1].n)} once {plan[now].n} are there{fewer}"
+
+    def _see(self, rungs: Rungs, history: History, is_open: set[int], *, is_closing: bool) -> None:
+        """Bring the standings of open rounds up to date: anew only where something has changed."""
+        before, self._standings = self._standings if rungs is self._seen else {}, {}
+        self._seen = rungs
+        for b in sorted(is_open):
+            known, version = before.get(b), rungs.versions[b]
+            if known is None or known[0] != version or known[1] != is_closing:
+                known = version, is_closing, self._standing(history, rungs, b, is_closing=is_closing)
+            self._standings[b] = known
 
     def _standing(self, history: History, rungs: Rungs, b: int, *, is_closing: bool) -> _Standing:
         """Return what is to be done in round *b*; with *is_closing* it gets no trials beyond those that it has."""
@@ -103,7 +118,10 @@ class Rounds:
             if not all(_is_done(rungs, number, level) for number in members):
                 break
             ranked = [number for number in rungs.rung(b, level) if number in members]
-            chosen = [number for number in ranked if _may_go_on(rungs, number, level)][: after.n]
+            chosen = [number for number in ranked if _may_go_on(rungs, number, level)]
+            # Who has gone on keeps the place, whoever has joined the rung since: no rung gets above its quota.
+            chosen.sort(key=lambda number: not _has_gone_on(rungs.places[number], rungs, level))
+            chosen = chosen[: after.n]
             going = set(chosen)
             where = at_level(history.problem, now.budget)
             stopped += [
@@ -117,14 +135,16 @@ class Rounds:
                 return _Standing(0, resumed, stopped)
         return _Standing(0, [], stopped)
 
-    def _new(self, rungs: Rungs, missing: list[int], last: int, n: int) -> list[Assignment]:
-        """Return *n* new trials: those that are missing in rounds that have begun, then those of new rounds."""
-        brackets = missing[:n]
-        for b in count(last + 1):
-            if len(brackets) >= n:
+    def _new(self, rungs: Rungs, missing: Mapping[int, int], last: int, n: int) -> list[Assignment]:
+        """Return *n* new trials: those that are *missing* in rounds that have begun, then those of new rounds."""
+        new: list[Assignment] = []
+        for b in chain(missing, count(last + 1)):
+            if len(new) >= n:
                 break
-            brackets += [b] * self.planned(b, rungs.levels)[0].n
-        return [New(self.planned(b, rungs.levels)[0].budget, b) for b in brackets[:n]]
+            first = self.planned(b, rungs.levels)[0]
+            room = missing.get(b, first.n)
+            new += [New(first.budget, b, room=room)] * min(room, n - len(new))
+        return new
 
 
 def _has_closed(rungs: Rungs, b: int, plan: tuple[Planned, ...]) -> bool:

@@ -42,13 +42,15 @@ class Stopper:
 def reported(history: History, trial: Trial | Finished, take: Take | None = None) -> tuple[Floats, Floats]:
     """Return how far *trial* was at each of its reports, (k,), and the objective there, (k,), to be minimised.
 
-    Steps never fall: a report that comes late counts where the trial has got to. What is no number is infinite. *take*
-    is that of the study, which need not be read for each of many trials.
+    What a trial that began again has repeated counts once. Steps never fall: a report that comes late counts where the
+    trial has got to. What is no number is infinite. *take* is that of the study, which need not be read for each of
+    many trials.
     """
     if not trial.curve:
         return np.empty(0), np.empty(0)
     objective = history.problem.objectives[0]
-    _, steps, values = reports_of(trial.curve, history.problem, take_of(history) if take is None else take)
+    curve = trial.curve.once(trial.n_earlier)
+    _, steps, values = reports_of(curve, history.problem, take_of(history) if take is None else take)
     signed = objective.sign * values[:, 0]
     reached = np.fmax.accumulate(steps)
     return np.where(np.isnan(reached), -math.inf, reached), np.where(np.isnan(signed), math.inf, signed)

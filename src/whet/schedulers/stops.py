@@ -16,7 +16,7 @@ class Threshold(Stopper):
     """Stops a trial whose objective leaves its bounds or is no finite number.
 
     Args:
-        lower: the least that the objective may be, in the user's sign; by default anything finite.
+        lower: the least that the objective may be, in the user's sign; by default, beside *upper*, anything finite.
         upper: the most that it may be, likewise.
         grace: step before which nothing stops.
 
@@ -28,6 +28,8 @@ class Threshold(Stopper):
         for name, bound in (("lower", lower), ("upper", upper)):
             if bound is not None:
                 check_number("threshold", name, bound)
+        if lower is None and upper is None:
+            raise UsageError("threshold: there is no bound; give lower, upper or both, as in threshold(upper=10)")
         if lower is not None and upper is not None and lower > upper:
             raise UsageError(f"threshold: nothing lies between lower, {lower!r}, and upper, {upper!r}")
         check_grace("threshold", grace)

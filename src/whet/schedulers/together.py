@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from whet.core.history import History
-from whet.core.protocols import Assignment, Decision, Reasons, Scheduler
+from whet.core.protocols import Assignment, AssignsSlowly, Decision, Reasons, Scheduler
 from whet.errors import UsageError
 
 
@@ -29,6 +29,10 @@ class Together:
     def assign(self, history: History, n: int, n_new: int) -> list[Assignment]:
         """Return what the first one assigns; see `Scheduler`."""
         return self.parts[0].assign(history, n, n_new)
+
+    def assigner(self) -> Scheduler | None:
+        """Return what assigns as the first one does, in a thread, if that is slow; see `AssignsSlowly`."""
+        return self.parts[0].assigner() if isinstance(self.parts[0], AssignsSlowly) else None
 
     def decide(self, history: History, number: int) -> Decision:
         """Stop trial *number* if any of them does, else do what the first one says; see `Scheduler`."""

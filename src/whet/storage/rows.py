@@ -18,6 +18,7 @@ _REST: dict[str, Any] = {
     "token": None,
     "bracket": None,
     "n_kept": 0,
+    "n_earlier": 0,
     "message": "",
     "exit_code": None,
     "retries": {},
@@ -106,7 +107,7 @@ def finished_of(row: Sequence[Any], metrics: Sequence[str], curves: Mapping[int,
     """
     _, number, state, group, config, values, budget, cause, given, rest = row
     seen = jsontext.loads(values)
-    bracket = jsontext.loads(rest).get("bracket") if '"bracket"' in rest else None  # most have none
+    more = jsontext.loads(rest) if '"bracket"' in rest or '"n_earlier"' in rest else {}  # most have neither
     return Finished(
         number,
         State(state),
@@ -117,7 +118,8 @@ def finished_of(row: Sequence[Any], metrics: Sequence[str], curves: Mapping[int,
         None if cause is None else Cause(cause),
         curves.get(number, _NO_CURVE),
         given,
-        bracket,
+        more.get("bracket"),
+        more.get("n_earlier", 0),
     )
 
 

@@ -83,8 +83,20 @@ def _metrics(course: Course) -> Mapping[str, float]:
 
 
 # ---- from trials to courses
-def recording_of(name: str, problem: Problem, trials: Iterable[Trial], take: Take) -> Recording:
-    """Return what the *trials* of study *name* come to; *take* says how its reports become values.
+def recording_of(
+    name: str, problem: Problem, trials: Iterable[Trial], take: Take, *, checkpoints: bool = True
+) -> Recording:
+    """Return what the *trials* of study *name* come to.
+
+    Steps are those that the trials reported. Where they count from 0, nothing is compared there, as in a search: the
+    lowest fidelity is above it.
+
+    Args:
+        name: for error messages.
+        problem: of the study.
+        trials: of the study.
+        take: how reports become values.
+        checkpoints: whether attempts that reported nothing on the way went on from where the one before had ended.
 
     Raises:
         UsageError: it has not exactly one objective, or too few trials with whole curves.
@@ -110,9 +122,8 @@ def recording_of(name: str, problem: Problem, trials: Iterable[Trial], take: Tak
             f"study {name!r} has {len(kept)} completed trials with a curve{why}, and a comparison needs at least "
             f"{FEWEST}: trials that reported {problem.objectives[0].name!r} at two steps or more, and ran to the end"
         )
-    offset = 1.0 if min(steps[0] for _, steps, _ in kept.values()) <= 0 else 0.0  # counted from 0
     recorded = [
-        (trial.number, trial.config or {}, _course(trial, [step + offset for step in steps], values))
+        (trial.number, trial.config or {}, _course(trial, steps, values, checkpoints))
         for trial, steps, values in kept.values()
     ]
     axis = _axis(problem.fidelity, [course.steps for _, _, course in recorded])
@@ -128,12 +139,12 @@ def _curve(trial: Trial, problem: Problem, take: Take) -> tuple[list[float], lis
     """Return the steps that *trial* got to, ascending, and its metrics there; what it was at in the end comes last."""
     if not trial.curve:
         return [], []
-    _, at, values = reports_of(trial.curve, problem, take)
+    _, at, values = reports_of(trial.curve.once(trial.n_earlier), problem, take)
     steps: list[float] = []
     metrics: list[dict[str, float]] = []
     for step, row in zip(at.tolist(), values.tolist(), strict=True):
         known = {name: value for name, value in zip(problem.metrics, row, strict=True) if not math.isnan(value)}
-        if known and step >= 0 and (not steps or step > steps[-1]):
+        if known and step > 0 and (not steps or step > steps[-1]):
             steps.append(step)
             metrics.append(known)
     if steps:
@@ -141,13 +152,20 @@ def _curve(trial: Trial, problem: Problem, take: Take) -> tuple[list[float], lis
     return steps, metrics
 
 
-def _course(trial: Trial, steps: Sequence[float], values: Sequence[Mapping[str, float]]) -> Course:
-    """Return the course of *trial*: its last attempt took as long for each unit of the fidelity."""
-    kept = list(trial.curve.first(trial.n_kept))
-    before = kept[-1][0] if kept else 0.0
-    unit_s = (trial.duration_s or 0.0) / max(steps[-1] - before, 1e-9) if steps[-1] > before else 0.0
+def _course(trial: Trial, steps: Sequence[float], values: Sequence[Mapping[str, float]], checkpoints: bool) -> Course:
+    """Return the course of *trial*: its last attempt took as long for each unit of the fidelity.
+
+    It began at 0, or one step below it if it counts from there; or where the one before had ended.
+    """
+    rows = [row[0] for row in trial.curve]
+    following = next((step for step in rows if step > rows[0]), rows[0])
+    begin = 0.0 if rows[0] > 0 else 2 * rows[0] - following
+    earlier, own = rows[: trial.n_earlier], rows[trial.n_earlier :]
+    has_gone_on = checkpoints and bool(own) and bool(earlier) and own[0] > max(earlier)
+    before = max(earlier) if has_gone_on else begin
+    unit_s = (trial.duration_s or 0.0) / (steps[-1] - before) if steps[-1] > before else 0.0
     whole = [int(step) if step.is_integer() else step for step in steps]
-    seconds = [unit_s * (b - a) for a, b in zip([0.0, *steps[:-1]], steps, strict=True)]
+    seconds = [unit_s * (b - a) for a, b in zip([begin, *steps[:-1]], steps, strict=True)]
     return Course(values, seconds, whole)
 
 

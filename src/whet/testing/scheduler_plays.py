@@ -186,6 +186,7 @@ class Play:
         self.study = study_of(self.problem, self.watched, self.seed, self.store)
         self.running: list[Attempt] = []
         self._is_waiting = False  # nothing can be asked before something has happened
+        self._goes_on = self.rng.random() < 0.5  # attempts have a checkpoint; else they start again
 
     @property
     def history(self) -> History:
@@ -231,7 +232,7 @@ class Play:
         (trial,) = trials
         assert trial.state is State.RUNNING
         self.started.append((trial.number, trial.budget))
-        self.running.append(Attempt(trial, (trial.curve.last_step() or 0.0) if trial.n_kept else 0.0))
+        self.running.append(Attempt(trial, _begun_at(trial, goes_on=self._goes_on)))
         return True
 
     # ---- what attempts do
@@ -306,10 +307,18 @@ class Play:
         raise AssertionError(f"trial {attempt.trial.number} has stopped or paused, and still reports")
 
 
-def one_by_one(make: Make, problem: str, n_trials: int, killed: Sequence[int] = ()) -> list[Any]:
+def _begun_at(trial: Trial, *, goes_on: bool) -> float:
+    """Return the step from which a new attempt of *trial* goes on, 0 if it starts again."""
+    return max(0.0, trial.curve.last_step() or 0.0) if goes_on else 0.0
+
+
+def one_by_one(
+    make: Make, problem: str, n_trials: int, killed: Sequence[int] = (), *, goes_on: bool = True
+) -> list[Any]:
     """Return what a single worker comes to: who went how far in which order, and what became of each.
 
-    Before each of the events that *killed* counts, the worker is killed, and resumes with a fresh scheduler.
+    Before each of the events that *killed* counts, the worker is killed, and resumes with a fresh scheduler. Attempts
+    go on from a checkpoint that has every step, or else start again.
     """
     study = study_of(problem, make())
     store, n_events, sequence = study.ledger.store, 0, list[tuple[int, float | None]]()
@@ -324,7 +333,7 @@ def one_by_one(make: Make, problem: str, n_trials: int, killed: Sequence[int] = 
         history = study.ledger.history
         end = trial.budget or _end_of(history)
         stride = 1 if end == int(end) else end / 5
-        step = (trial.curve.last_step() or 0.0) if trial.n_kept else 0.0
+        step = _begun_at(trial, goes_on=goes_on)
         while True:
             n_events += 1
             if n_events in killed:

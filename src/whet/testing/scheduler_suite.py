@@ -131,14 +131,16 @@ class SchedulerContract:
                 assert counts[b, budget] <= n, f"{counts[b, budget]} trials of bracket {b} at {budget}, not {n}"
 
     # ---- a function of the history
+    @pytest.mark.parametrize("goes_on", [True, False], ids=["from a checkpoint", "from zero"])
     @pytest.mark.parametrize("problem", ["epochs", "a constraint", "two objectives", "no fidelity"])
-    def test_killed_and_resumed_is_as_never_killed(self, problem: str) -> None:
+    def test_killed_and_resumed_is_as_never_killed(self, problem: str, goes_on: bool) -> None:
         if not self.supports(problem):
             return
-        expected = one_by_one(self.make, problem, self.n_trials)
+        play = partial(one_by_one, self.make, problem, self.n_trials, goes_on=goes_on)
+        expected = play()
         for seed in range(self.n_seeds):
             killed = sorted(Random(seed).sample(range(1, 120), 8 * (seed + 1)))  # noqa: S311
-            assert one_by_one(self.make, problem, self.n_trials, killed) == expected, f"killed before events {killed}"
+            assert play(killed) == expected, f"killed before events {killed}"
 
     def test_found_again_in_a_store_it_goes_on(self, tmp_path: Path) -> None:
         """A process that opens the study later, with a scheduler of its own, does what the first one would do."""

@@ -12,13 +12,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.algorithms.brackets import levels
 from whet.core.problem import Problem
 from whet.core.trial import Trial
+from whet.points.fidelities import levels_of
 from whet.study import Study
 
 EndReason = Literal["exhausted", "budget", "timeout"]
-_ETA = 3.0  # between the levels on which leaders are found
 EVENT = np.dtype([("time_s", "<f8"), ("number", "<i8"), ("step", "<f8"), ("value", "<f8")])
 
 
@@ -53,7 +52,7 @@ class Simulated:
         reason: why: nothing left to do, or the budget or the time is spent.
         incumbents: the best completed trial over time, from the first on; empty unless there is one objective.
         leaders: the best trial on the highest level that any has reached, over time, likewise. The levels are those
-            of halving by three, whatever the scheduler, so that schedulers can be compared.
+            of halving by three and the lowest there is, whatever the scheduler, so that schedulers can be compared.
     """
 
     study: Study
@@ -85,7 +84,7 @@ class Record:
         fidelity = problem.fidelity
         self._levels: tuple[float, ...] = ()
         if fidelity is not None and len(problem.objectives) == 1:
-            self._levels = levels(fidelity.low, fidelity.high, _ETA, is_integer=fidelity.is_integer)
+            self._levels = levels_of(fidelity)
         self._level, self._level_of = -1, dict[int, int]()  # the highest level reached, and of trials that may get on
         self._incumbents: list[Incumbent] = []
         self._leaders: list[Incumbent] = []

@@ -196,7 +196,7 @@ class Simulation:
 
     def _is_space_exhausted(self) -> bool:
         """Tell whether a number was given back, as the sampler had no config for it."""
-        return any(trial.is_reserved for trial in self.study.ledger.history.unfinished.values())
+        return any(trial.is_reserved for trial in self.study.ledger.history.active.values())
 
     def _start(self, trial: Trial) -> None:
         assert trial.config is not None, "it was started"

@@ -164,14 +164,19 @@ class StoreContract(LogContract, GivenContract):
             assert other.history.best() == number
             assert list(other.history.finished[1].curve) == [(1.0, 0.5)]
 
-    def test_a_restarted_trial_has_the_reports_of_its_last_attempt(self, writer: Writer, connect: Connect) -> None:
+    def test_a_restarted_trial_replaces_what_it_reports_again(self, writer: Writer, connect: Connect) -> None:
         number = writer.start()
-        writer.write(Draft(Kind.REPORTED, number, {"rows": [[1, 0.5]]}, f"token {number}"))
+        writer.write(Draft(Kind.REPORTED, number, {"rows": [[1, 0.5], [2, 0.4]]}, f"token {number}"))
         writer.write(Draft(Kind.REQUEUED, number, {"reason": "lost"}), started(number))
-        assert len(writer.trial(number).curve) == 0
-        writer.write(Draft(Kind.REPORTED, number, {"rows": [[1, 0.25]]}, f"token {number}"))
+        assert len(writer.trial(number).curve) == 2, "it may go on from a checkpoint"
+        writer.write(Draft(Kind.REPORTED, number, {"rows": [[2, 0.25]]}, f"token {number}"))
         with closing(connect()) as store:
-            assert list(store.load(writer.study).unfinished[number].curve) == [(1.0, 0.25)]
+            trial = store.load(writer.study).unfinished[number]
+            assert (list(trial.curve), trial.n_earlier) == ([(1.0, 0.5), (2.0, 0.25)], 1)
+        writer.write(Draft(Kind.COMPLETED, number, {"values": {}}, f"token {number}"))
+        with closing(connect()) as store:
+            (row,) = store.load(writer.study).finished
+            assert (list(row.curve), row.n_earlier) == ([(1.0, 0.5), (2.0, 0.25)], 1)
 
     def test_pages_of_trials(self, writer: Writer) -> None:
         for _ in range(7):
