@@ -12,7 +12,6 @@ import pytest
 import whet
 from whet.core.protocols import Decision
 from whet.core.randomness import config_rng
-from whet.core.trial import State
 from whet.points.codec import Codec
 from whet.points.fidelities import KnownAtLevels
 from whet.points.modelled import data_of
@@ -94,7 +93,7 @@ def test_odd_reports_do_no_harm(odd: float) -> None:
     assert len(study.trials) == 14
 
 
-def test_failures_on_the_way_are_shunned() -> None:
+def test_where_what_promises_most_fails_on_the_way_the_best_that_does_not_is_found() -> None:
     study = whet.Study(SPACE, sampler="gp", scheduler="asha", fidelity={"epochs": (1, 27)}, seed=5)
     for _ in range(26):
         trial = study.ask()
@@ -106,8 +105,8 @@ def test_failures_on_the_way_are_shunned() -> None:
                 break
         else:
             study.tell(trial, bowl(trial.config, 27) - 2 * trial.config["x"])
-    late = [trial.state is State.FAILED for trial in study.trials[14:]]
-    assert sum(late) <= len(late) / 2
+    assert study.best.config["x"] > 0.45  # 0.5 is the best that does not fail
+    assert sum(trial.config["x"] <= 0.6 for trial in study.trials[14:]) >= 10, "and not deep where all fail"
 
 
 def test_constraints_hold_at_every_level() -> None:

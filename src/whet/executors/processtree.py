@@ -212,8 +212,9 @@ def _kill_if_marked(pid: int, mark: bytes) -> bool:
     except OSError:
         return False
     try:
+        has_program = bool(_read(pid, "cmdline"))  # looked at before the variables, as both come at once
         environ = _read(pid, "environ")
-        if not environ:
+        if not environ and not has_program:
             return _is_starting(pid)
         if mark not in environ.split(b"\0"):
             return False
@@ -226,13 +227,12 @@ def _kill_if_marked(pid: int, mark: bytes) -> bool:
 
 
 def _is_starting(pid: int) -> bool:
-    """Tell whether the process is between two programs: it has its new one already, but no arguments nor variables.
+    """Tell whether a process that has neither arguments nor variables is about to get them: it has a program.
 
     Without this, what was being started at the moment of the look would get away. A thread of the kernel has no
     program, and a process that was given no variables still has its own name as an argument.
     """
-    program = os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115 - the runner loads nothing that it can do without
-    return bool(program) and not _read(pid, "cmdline")
+    return bool(os.readlink(f"/proc/{pid}/exe"))  # noqa: PTH115 - the runner loads nothing that it can do without
 
 
 def _read(pid: int, name: str) -> bytes:
