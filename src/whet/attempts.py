@@ -108,7 +108,8 @@ class Attempts:
         for token, reported in rows.items():
             live = self.live[token]
             for block in self._blocks(reported, live):
-                drafts.append(Draft(Kind.REPORTED, live.number, {"rows": block}, token, time.time()))
+                payload = {"rows": block} if live.intent is None else {"rows": block, "late": True}
+                drafts.append(Draft(Kind.REPORTED, live.number, payload, token, time.time()))
                 known = self._ledger.preview(drafts[-1:], known)
                 if live.intent is None:
                     decisions[token] = self._decision(live, known)

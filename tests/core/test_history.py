@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 import threading
 from collections.abc import Mapping, Sequence
+from random import Random
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -312,3 +315,29 @@ def test_repeats_that_were_cut_do_not_make_their_config_look_better(end: Kind) -
     assert history.means() == [(2, 0.5), (0, 0.1)]
     only = begun(repeats=2).extended(_in_order([*life(4, 0.1), *life(5, 9.0, end)]))
     assert only.leader() == (4, 0.1)
+
+
+def test_two_threads_may_ask_what_is_known() -> None:
+    log = Log()
+    history = begun().extended(_in_order([event for n in range(60) for event in log.life(n, {"loss": float(n)})]))
+    errors: list[Exception] = []
+
+    def ask(seed: int) -> None:
+        rng = Random(seed)
+        try:
+            for _ in range(1_500):
+                history.as_known(rng.randrange(60))
+        except Exception as error:
+            errors.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [Thread(target=ask, args=(seed,)) for seed in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not errors

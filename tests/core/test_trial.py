@@ -263,3 +263,22 @@ def test_a_curve_is_the_rows_it_was_given(chunks: list[list[tuple[float | None, 
 def test_rows_of_another_width_are_our_mistake(rows: list[list[float]]) -> None:
     with pytest.raises(AssertionError):
         Curve().extended([[1, 2]]).extended(rows)
+
+
+def test_what_the_interrupted_attempt_reported_last_is_decided_on_once_more_and_nothing_before() -> None:
+    trial = reporting(reporting(reporting(lived(CLAIMED, ASKED, STARTED), 1), 2, 3), 4)
+    again = reporting(restarted(trial), 5)
+    assert (steps_of(again.curve), again.n_earlier, again.n_before) == ([1, 2, 3, 4, 5], 4, 3)
+    late = advance(trial, event(Kind.REPORTED, rows=[[5, 0.5]], late=True))
+    assert (steps_of(late.curve), late.n_before) == ([1, 2, 3, 4, 5], 3)
+    assert reporting(restarted(late), 6).n_before == 3, "nobody has decided on what came late"
+    assert reporting(restarted(restarted(trial)), 5).n_before == 3
+    assert reporting(restarted(trial), 1).n_before == 0
+    assert reporting(restarted(trial, Kind.PAUSED), 5).n_before == 4
+
+
+def test_silence_does_not_make_up_for_a_failure() -> None:
+    failed = advance(RUNNING, event(Kind.REQUEUED, 4.0, cause="error", counts=True))
+    silent = restarted(advance(failed, event(Kind.STARTED, 5.0, token="u")))
+    assert silent.cause is Cause.ERROR
+    assert restarted(reporting(silent, 1)).cause is None

@@ -82,7 +82,8 @@ class Reach:
         if trial.state not in _ENDED_WELL:
             return trial
         rows = list(trial.curve)
-        if not self.is_filled_in(rows[trial.n_earlier :], trial.budget):
+        is_silent = len(rows) - trial.n_earlier < 2  # the attempt had nothing left to report: see the interrupted one
+        if not self.is_filled_in(rows[trial.n_kept if is_silent else trial.n_earlier :], trial.budget):
             return trial
         curve = trial.curve.first(len(rows) - 1)
         if self.is_time and trial.duration_s is not None:

@@ -214,7 +214,7 @@ class History:
         n = max(0, min(upto + 1, self.n_numbers))
         behind = sorted(number for number in self.unfinished if number < n)
         by_number = self._columns.by_number(self.n_finished)
-        before = [] if behind else [known for known in self._columns.prefixes if known.n_finished <= n]
+        before = [] if behind else [known for known in tuple(self._columns.prefixes) if known.n_finished <= n]
         known = max(before, key=lambda known: known.n_finished, default=None)
         if known is None:
             nothing: dict[str, Any] = {"n_finished": 0, "_n_ended": {}, "_best": None, "_columns": Columns([])}

@@ -128,7 +128,10 @@ class Ledger:
         taken, late = set[int](), set[int]()
         if known is not None:
             taken, late = refused(drafts, known, self.history, room), resumed_since(drafts, known, self.history)
-        possible = self.possible([draft for draft in drafts if draft.trial not in taken | late])
+        # What an attempt itself says, with its token, is written whatever has become of plans for its trial.
+        possible = self.possible(
+            [d for d in drafts if d.trial not in taken and not (d.trial in late and d.token is None)]
+        )
         if refusal is not None and len(possible) == len(drafts):
             raise refusal
         return possible, taken

@@ -153,7 +153,8 @@ class Trial:
             starts again replaces them, from the step of its own first report on.
         n_kept: rows of the curve that no attempt replaces: those of before the trial last paused.
         n_earlier: rows of the curve that attempts before the current one have reported.
-        n_before: rows of the curve before the last event that had reports.
+        n_before: rows of the curve before the last event with reports that a scheduler decided on; 0 in the end. A new
+            attempt has that event decided on once more, as nobody may have acted on it.
         values: every metric seen, objectives first; those of the last attempt only.
         cause, message, exit_code: of its failure, or of the last attempt that was requeued; a message may also say why
             it was stopped or paused.
@@ -177,7 +178,7 @@ class Trial:
     curve: Curve = field(default_factory=Curve)
     n_kept: int = 0
     n_earlier: int = 0
-    n_before: int = field(default=0, compare=False, repr=False)  # for a scheduler that decides; no store keeps it
+    n_before: int = 0
     values: Mapping[str, float] = field(default_factory=dict)
     cause: Cause | None = None
     message: str = ""
@@ -263,11 +264,10 @@ def _changes(trial: Trial, event: Event) -> dict[str, Any]:
                 "started_at": event.time,
                 "ended_at": None,
                 "n_earlier": len(trial.curve),
-                "n_before": trial.n_kept,
                 "values": {},
             }
         case Kind.REPORTED:
-            return _reported(trial, payload["rows"])
+            return _reported(trial, payload["rows"], is_late=payload.get("late", False))
         case Kind.RESUMED:
             return {"budget": payload.get("budget", trial.budget), "cause": None, "message": "", "exit_code": None}
         case Kind.ANNOTATED if trial.config is not None:
@@ -278,16 +278,20 @@ def _changes(trial: Trial, event: Event) -> dict[str, Any]:
             return _ending(trial, event)
 
 
-def _reported(trial: Trial, rows: Sequence[Sequence[float | None]]) -> dict[str, Any]:
-    """Return the fields changed by a report; the first one of an attempt says where it has begun."""
+def _reported(trial: Trial, rows: Sequence[Sequence[float | None]], *, is_late: bool) -> dict[str, Any]:
+    """Return the fields changed by a report; the first one of an attempt says where it has begun.
+
+    Nobody decides on one that *is_late*, of an attempt that was asked to end.
+    """
+    decided = {} if is_late else {"n_before": len(trial.curve)}
     if not rows:
-        return {"n_before": len(trial.curve)}
+        return decided
     if len(trial.curve) > trial.n_earlier or not trial.curve:
-        return {"curve": trial.curve.extended(rows), "n_before": len(trial.curve)}
+        return {"curve": trial.curve.extended(rows), **decided}
     step = rows[0][0]
     earlier = trial.curve if step is None else trial.curve.before(step, trial.n_kept)
-    # Whoever ended the attempt before may not have heard what was decided on its last reports: they count as new.
-    return {"curve": earlier.extended(rows), "n_earlier": len(earlier), "n_before": trial.n_kept}
+    n_before = min(trial.n_before, len(earlier))
+    return {"curve": earlier.extended(rows), "n_earlier": len(earlier), "n_before": n_before}
 
 
 def annotated(known: Mapping[str, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -311,7 +315,9 @@ def _ending(trial: Trial, event: Event) -> dict[str, Any]:
         changes["values"] = payload["values"]
     if event.kind in (Kind.FAILED, Kind.REQUEUED):
         cause = payload.get("cause")
-        changes["cause"] = Cause(cause) if cause else None
+        # Who has reported nothing has not made up for an earlier failure.
+        is_silent = event.kind is Kind.REQUEUED and len(trial.curve) == trial.n_earlier
+        changes["cause"] = Cause(cause) if cause else trial.cause if is_silent else None
         changes["message"] = payload.get("message") or payload.get("reason", "")
         changes["exit_code"] = payload.get("exit_code")
         if event.kind is Kind.REQUEUED and payload.get("counts") and cause:
@@ -319,7 +325,9 @@ def _ending(trial: Trial, event: Event) -> dict[str, Any]:
     else:
         changes |= {"cause": None, "message": payload.get("reason", ""), "exit_code": payload.get("exit_code")}
         if event.kind is Kind.PAUSED:
-            changes["n_kept"] = len(trial.curve)
+            changes["n_kept"] = changes["n_before"] = len(trial.curve)
+    if TRANSITIONS[trial.state][event.kind].is_final:
+        changes["n_before"] = 0
     return changes
 
 

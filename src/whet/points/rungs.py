@@ -199,7 +199,7 @@ def place_of(trial: Trial | Finished, problem: Problem, levels: Sequence[float],
         steps.append(levels[len(points) - 1])
         rows.append(NO_ROW)
     is_lost = trial.state in (State.FAILED, State.CANCELLED)
-    if trial.state is State.STOPPED and trial.curve:
+    if trial.state in (State.STOPPED, State.COMPLETED) and trial.curve:
         is_lost = _ends_in_nan(trial.curve) or (bool(points) and not points[-1].is_finite)
     known = (tuple(points), tuple(steps), tuple(rows))
     return Place(trial.number, trial.bracket, trial.state, trial.budget, *known, is_lost)

@@ -29,8 +29,8 @@ class ASHA:
     A trial that fails, is cancelled or comes to no finite number has lost its places: on every rung it still counts as
     known, but as the worst. And as long as nobody else has gone on from a level, those apart, whoever comes there goes
     on. Else the few trials after a best one that comes to nothing would all be stopped for being behind it, and none
-    might be trained to the end. What was stopped already stays so: only a search whose last trials come to nothing may
-    end without a trained one.
+    might be trained to the end. Who was told to stop counts as gone on until it has. What was stopped stays so: only a
+    search whose last trials come to nothing may end without a trained one.
 
     ``promotion``: every trial pauses at its budget, at first the lowest level. Where a slot is free, the best paused
     trial of the highest rung on which one is among the best floor(n / eta) goes on to the next level; without one a new

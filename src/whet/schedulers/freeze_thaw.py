@@ -126,7 +126,7 @@ def _cost(trial: Trial | Finished, place: Place, high: float) -> float:
     # Of the whole curve: it may have come far beyond the last level.
     known = min(budget, max((row[0] for row in trial.curve), default=0.0))
     if trial.state is State.FAILED and known <= (place.steps[-2] if len(place.steps) > 1 else 0.0):
-        return min(budget, place.steps[-1])  # nothing since it began, or went on
+        return budget  # nothing since it began, or went on
     return max(0.0, known)
 
 

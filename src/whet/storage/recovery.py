@@ -220,7 +220,7 @@ def _life(trial: Trial) -> Iterator[Draft]:
         started = {"token": trial.token or "recovered", "owner": trial.owner}
         yield Draft(Kind.STARTED, number, started, time=trial.started_at)
     if trial.curve:
-        yield Draft(Kind.REPORTED, number, {"rows": list(trial.curve)}, time=trial.started_at)
+        yield Draft(Kind.REPORTED, number, {"rows": list(trial.curve.once(trial.n_earlier))}, time=trial.started_at)
     if trial.attributes or trial.note:
         yield Draft(Kind.ANNOTATED, number, {"attributes": trial.attributes, "note": trial.note}, time=at)
     kind = _ENDINGS.get(trial.state)

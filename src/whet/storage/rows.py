@@ -19,6 +19,7 @@ _REST: dict[str, Any] = {
     "bracket": None,
     "n_kept": 0,
     "n_earlier": 0,
+    "n_before": 0,
     "message": "",
     "exit_code": None,
     "retries": {},
