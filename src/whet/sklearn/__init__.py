@@ -1,0 +1,39 @@
+"""scikit-learn's searches, by whet: the same classes, the same results.
+
+``from whet.sklearn import GridSearchCV`` is all that changes; `searches` says what is added.
+
+Needs scikit-learn 1.9 or newer: ``pip install "whet[sklearn]"``.
+"""
+
+from __future__ import annotations
+
+_NEEDED = (1, 9)
+
+
+def _check_version() -> None:
+    """Refuse a scikit-learn that is missing or too old, before anything of it is used."""
+    remedy = 'run: pip install "whet[sklearn]"'
+    try:
+        import sklearn
+    except ModuleNotFoundError as error:
+        if error.name != "sklearn":
+            raise  # it is there, and something that it needs is not
+        raise ImportError(f"whet.sklearn needs scikit-learn, which is not installed; {remedy}") from error
+    version = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
+    if version < _NEEDED:
+        needed = ".".join(map(str, _NEEDED))
+        raise ImportError(
+            f"whet.sklearn needs scikit-learn {needed} or newer, and {sklearn.__version__} is installed; {remedy}"
+        )
+
+
+_check_version()
+
+from whet.sklearn.searches import (  # noqa: E402 - only once scikit-learn is known to be there
+    GridSearchCV,
+    HalvingGridSearchCV,
+    HalvingRandomSearchCV,
+    RandomizedSearchCV,
+)
+
+__all__ = ["GridSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV", "RandomizedSearchCV"]
