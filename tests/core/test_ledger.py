@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from contextlib import closing
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whet.core.asking import start_draft
 from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.ledger import Ledger
 from whet.core.trial import State
+from whet.errors import StateError
 from whet.storage.doctor import differences
 from whet.storage.memory import MemoryStore
 from whet.storage.sql import SqlStore
@@ -231,3 +235,19 @@ def test_threads_share_a_ledger(is_on_disk, tmp_path):
         assert ledger.history.n_finished == 120
         assert sorted(numbers(ledger.history)) == list(range(120))
         assert differences(ledger.history, store.load(ledger.study)) == []
+
+
+def test_what_an_attempt_has_said_is_written_though_a_plan_for_its_trial_came_late():
+    searched = study(fidelity={"epochs": (1, 9)}, scheduler="asha(type=promotion)")
+    ledger = searched.ledger
+    searched.report(searched.ask(), 0.5, step=1)
+    known = ledger.history  # paused; then it is resumed elsewhere, given back, and begun here
+    start = partial(start_draft, 0, now=time.time)
+    ledger.commit([Draft(Kind.RESUMED, 0, {"budget": 3}), start()])
+    ledger.commit([Draft(Kind.REQUEUED, 0, {"reason": "lost", "counts": False}, ledger.history.unfinished[0].token)])
+    ledger.commit([start()])
+    said = Draft(Kind.REPORTED, 0, {"rows": [[2.0, 0.4]]}, ledger.history.unfinished[0].token)
+    drafts = [said, Draft(Kind.RESUMED, 0, {"budget": 3}), start()]
+    with pytest.raises(StateError) as refusal:
+        ledger.commit(drafts, known=known)
+    assert ledger.salvaged(drafts, known, refusal.value) == ([said], set())

@@ -455,3 +455,34 @@ def test_what_each_trial_of_a_deterministic_study_is_to_know_is_not_put_together
         whet.tune(train, {"x": (0.0, 1.0)}, n_trials=n_trials, seed=0, executor="inline", progress=False, **options)
         counts.append(n_placed)
     assert counts[1] < 3.5 * counts[0], "what it costs does not grow with the trials"
+
+
+# ---- after an interruption
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_levels_that_a_trial_had_passed_before_it_was_interrupted_are_not_judged_again(is_killed: bool) -> None:
+    study = whet.Study({"x": (0.0, 1.0)}, scheduler="asha", fidelity={"epochs": (1, 81)}, sampler="random", seed=1)
+    trial = study.ask()
+    for epoch in range(1, 31):
+        assert study.report(trial, 1.0 - epoch / 100, step=epoch) is Decision.CONTINUE
+    for i, other in enumerate(study.ask(3)):
+        study.report(other, 0.9 - i / 100, step=1)  # ahead of it at the first level
+    if is_killed:
+        lost = Draft(Kind.REQUEUED, trial.number, {"reason": "lost", "counts": False}, trial.token)
+        study.ledger.commit([lost])
+        trial = study.ask()
+        assert trial.number == 0
+    assert study.report(trial, 0.69, step=31) is Decision.CONTINUE
+
+
+def test_a_trial_that_ends_with_no_finite_value_is_not_the_one_that_was_trained_to_the_end() -> None:
+    settings = {"rules": {"infinite": "worst"}}
+    options: dict[str, Any] = {"fidelity": {"epochs": (1, 9)}, "scheduler": "asha(type=promotion)"}
+    study = whet.Study({"x": [1, 2, 3, 4]}, sampler="grid", settings=settings, **options)
+    with pytest.raises(SearchExhausted):
+        while True:
+            trial = study.ask()
+            is_first = trial.number == 0 and trial.budget == 9
+            study.tell(trial, math.inf if is_first else 0.1 * (trial.number + 1))
+    assert study.best.number == 1 and study.best.budget == 9
