@@ -24,6 +24,7 @@ from whet.core.observer import Observer
 from whet.core.owner import Watch, is_gone
 from whet.core.protocols import Decision, Ended, Executor, Happening, Launch, Reported, Sampler, Scheduler
 from whet.core.randomness import replicate_seed
+from whet.core.trial import State
 from whet.errors import ExecutorError, StateError, StoreBusy, StoreFull, UsageError, WhetError
 from whet.filling import Filling
 from whet.interrupts import Interrupts
@@ -350,7 +351,8 @@ class _Loop:
             events, ended = unheard.popleft()
             self._show_events(events)
             for trial in ended:
-                self._observer.ended(trial, self._ledger.history)
+                is_paused = trial.state is State.PAUSED
+                (self._observer.paused if is_paused else self._observer.ended)(trial, self._ledger.history)
 
     def _show_events(self, events: Sequence[Event]) -> None:
         history = self._ledger.history
@@ -358,8 +360,6 @@ class _Loop:
             trial = history.unfinished.get(event.trial) if event.trial is not None else None
             if trial is not None and event.kind is Kind.REQUEUED:
                 self._observer.requeued(trial, history)
-            elif trial is not None and event.kind is Kind.PAUSED:
-                self._observer.paused(trial, history)
             elif event.kind is Kind.COMMAND and event.payload.get("command") == "stop":
                 self._end_by_command()  # even if another run of the study has answered it meanwhile
             elif event.kind is Kind.AMENDED:

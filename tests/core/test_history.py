@@ -341,3 +341,16 @@ def test_two_threads_may_ask_what_is_known() -> None:
     finally:
         sys.setswitchinterval(interval)
     assert not errors
+
+
+def test_a_trial_that_has_paused_is_told_as_it_was_then_though_it_goes_on_at_once() -> None:
+    log = Log()
+    life = _in_order(log.life(0, {"loss": 0.5}, Kind.PAUSED))
+    seq = life[-1].seq
+    more = [
+        Event(seq + 1, Kind.RESUMED, 0, 0, 0.0, {"budget": 9}),
+        Event(seq + 2, Kind.STARTED, 0, 0, 0.0, {"token": "u"}),
+    ]
+    history = begun().extended([*life, *more])
+    assert [(trial.state, trial.values) for trial in history.just_ended] == [(State.PAUSED, {"loss": 0.5})]
+    assert history.unfinished[0].state is State.RUNNING and history.n_finished == 0

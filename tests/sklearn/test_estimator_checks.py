@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils.estimator_checks import check_estimator
 
 from tests.sklearn.comparing import OURS
+from whet.sklearn import SearchCV
 
 _SEARCHES = [
     OURS["GridSearchCV"](Ridge(), {"alpha": [0.1, 1.0]}, cv=2),
@@ -15,6 +16,7 @@ _SEARCHES = [
     OURS["HalvingRandomSearchCV"](
         LogisticRegression(), {"C": [0.1, 1.0]}, cv=2, min_resources="smallest", random_state=0
     ),
+    SearchCV(Ridge(), {"alpha": (0.1, 1.0)}, strategy="random", n_trials=2, cv=2, random_state=0),
 ]
 
 
@@ -26,6 +28,7 @@ _KNOWN = {
     "RandomizedSearchCV": {},
     "HalvingGridSearchCV": _IN_2D | _ON_TOO_FEW,
     "HalvingRandomSearchCV": _ON_TOO_FEW,
+    "SearchCV": _IN_2D,
 }
 
 

@@ -302,7 +302,7 @@ def test_what_is_printed_is_the_same(capsys):
     theirs = capsys.readouterr().out
     outcomes(pipeline, candidates, cache="memory")
     ours = capsys.readouterr().out
-    assert re.sub(r"[.]+, total=.*", "", ours) == re.sub(r"[.]+, total=.*", "", theirs)
+    assert re.sub(r"total=.*", "", ours) == re.sub(r"total=.*", "", theirs)
     assert ours.count("Processing one") == 6
 
 

@@ -28,6 +28,8 @@ _IMPORTED = {
     "sklearn.model_selection._validation._fit_and_score",
     "sklearn.model_selection._validation._insert_error_scores",
     "sklearn.model_selection._validation._warn_or_raise_about_fit_failures",
+    "sklearn.utils._param_validation.HasMethods",
+    "sklearn.utils._param_validation.Interval",
     "sklearn.utils.metadata_routing._routing_enabled",
     "sklearn.utils.validation._check_method_params",
 }
@@ -80,7 +82,7 @@ def test_the_inherited_private_methods_that_are_called_are_listed_and_exist():
     }
     assert inherited - {"_effective_n_jobs"} | {"_run_search"} == _METHODS
     assert hasattr(Parallel, "_effective_n_jobs")
-    assert all(hasattr(BaseSearchCV, name) for name in _METHODS)
+    assert all(hasattr(BaseSearchCV, name) for name in (*_METHODS, "_parameter_constraints"))
 
 
 def test_what_runs_a_fit_takes_what_it_took():

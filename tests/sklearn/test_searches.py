@@ -258,5 +258,5 @@ def test_a_cache_saves_fits_and_changes_nothing(cache, tmp_path):
 
 @pytest.mark.parametrize("cache", [3, "", True])
 def test_a_cache_that_is_none_is_refused(cache):
-    with pytest.raises(ValueError, match=r"[Ee]xpected"):
+    with pytest.raises(ValueError, match="cache"):
         OURS["GridSearchCV"](SVC(), {"C": [1.0]}, cache=cache).fit(X, y)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from whet.cli.arguments import Argument, flag_key
-from whet.core.problem import TIME, Fidelity, Problem
+from whet.core.problem import TIME, Fidelity
 from whet.core.trial import State, Trial
 from whet.errors import UsageError
 from whet.space.dsl import Budget
@@ -143,18 +143,6 @@ def short_record(trial: Trial, axis: Fidelity | None) -> dict[str, Any]:
         return {}
     reason = {"reason": trial.message or None} if is_short else {}
     return {"budget": trial.budget, "reached": reached_by(trial), **reason}
-
-
-def as_paused(trial: Trial, problem: Problem) -> Trial:
-    """Return *trial*, which has paused, as it was then, though it may go on by now."""
-    if trial.state is State.PAUSED:
-        return trial
-    last = list(trial.curve.first(trial.n_kept))[-1:]
-    pairs = [pair for row in last for pair in zip(problem.metrics, row[1:], strict=True)]
-    values = {name: value for name, value in pairs if not math.isnan(value)}
-    told = last[0][0] if last else trial.budget
-    curve = trial.curve.first(trial.n_kept)
-    return replace(trial, state=State.PAUSED, values=values, budget=told, message="", curve=curve)
 
 
 def reached_by(trial: Trial) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from whet.cli.budgets import as_paused, mismatch, short_record, short_text
+from whet.cli.budgets import mismatch, short_record, short_text
 from whet.cli.overwrites import Overwrites
 from whet.cli.progress import Progress
 from whet.cli.reach import Reach
@@ -89,7 +89,6 @@ class Console:
 
     def paused(self, trial: Trial, history: History) -> None:
         """Show how far a trial came that may go on later, or already does."""
-        trial = as_paused(trial, history.problem)
         if self._style == "json":
             self._record("trial_paused", trial, history)
         elif self._style != "quiet":

@@ -39,7 +39,7 @@ class History:
         settings: the study's settings, amendments and annotations folded in.
         given: the configs that people gave.
         n_finished: how many trials are in a final state.
-        just_ended: the trials that ended in the events which made this snapshot from the one before it.
+        just_ended: the trials that ended or paused in the events which made this snapshot, as they were then.
     """
 
     problem: Problem
@@ -117,7 +117,7 @@ class History:
                 trial = now[event.trial] = advance(before, event)
                 n_numbers = max(n_numbers, trial.number + 1)
                 changed.append(trial)
-                if trial.state.is_final:
+                if trial.state.is_final or event.kind is Kind.PAUSED:
                     ended.append(trial)
                 elif event.kind in GIVERS:
                     given.append(trial)
@@ -138,9 +138,9 @@ class History:
         }
         if given:
             changes["given"] = self.given.extended(self._given_among(given))
-        if ended:
-            metrics = self.problem.metrics
-            changes |= self._with_ended([Finished.of(trial, metrics) for trial in ended])
+        finished = [Finished.of(trial, self.problem.metrics) for trial in ended if trial.state.is_final]
+        if finished:
+            changes |= self._with_ended(finished)
         return evolved(self, **changes)
 
     def _with_ended(self, rows: Sequence[Finished]) -> dict[str, Any]:

@@ -25,8 +25,8 @@ class Ledger:
 
     Attributes:
         history: what is known.
-        unheard: for a run that listens, events that were folded and the trials that ended in them, whichever thread
-            folded them; it takes them out. ``None``: nobody listens.
+        unheard: for a run that listens, events that were folded and the trials that ended or paused in them, whichever
+            thread folded them; it takes them out. ``None``: nobody listens.
     """
 
     def __init__(self, store: Store, record: StudyRecord) -> None:
@@ -92,7 +92,7 @@ class Ledger:
         """Return trial *number* as it is now: other threads may have written since it was in ``history``."""
         history = self.history
         ended = (trial for trial in history.just_ended if trial.number == number)
-        found = next(ended, None) or history.unfinished.get(number)
+        found = history.unfinished.get(number) or next(ended, None)
         return found or self.store.trials(self.study, numbers=[number])[0]
 
     def _fold(self, events: Sequence[Event]) -> None:

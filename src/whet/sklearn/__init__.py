@@ -1,6 +1,7 @@
 """scikit-learn's searches, by whet: the same classes, the same results.
 
-``from whet.sklearn import GridSearchCV`` is all that changes; `searches` says what is added.
+``from whet.sklearn import GridSearchCV`` is all that changes; `searches` says what is added. `SearchCV` is whet's own,
+with any of its samplers.
 
 Needs scikit-learn 1.9 or newer: ``pip install "whet[sklearn]"``.
 """
@@ -29,11 +30,13 @@ def _check_version() -> None:
 
 _check_version()
 
-from whet.sklearn.searches import (  # noqa: E402 - only once scikit-learn is known to be there
+# Only once scikit-learn is known to be there.
+from whet.sklearn.search_cv import SearchCV  # noqa: E402
+from whet.sklearn.searches import (  # noqa: E402
     GridSearchCV,
     HalvingGridSearchCV,
     HalvingRandomSearchCV,
     RandomizedSearchCV,
 )
 
-__all__ = ["GridSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV", "RandomizedSearchCV"]
+__all__ = ["GridSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV", "RandomizedSearchCV", "SearchCV"]

@@ -181,21 +181,22 @@ def opened(cache: str | os.PathLike[str] | None, X: Any, y: Any, pool: Any = Non
         yield None
     elif isinstance(cache, str) and cache == "memory":
         with _for_this_search(pool) as store:
-            yield Cache(store, uuid.uuid4().hex, n_workers=_n_workers(pool))
+            yield Cache(store, uuid.uuid4().hex, n_workers=n_workers_of(pool))
     elif isinstance(cache, str | os.PathLike) and str(cache):
         token = _fingerprint(X, y)
-        yield Cache(Folder(_own_folder(Path(cache), token)), token, outlives=True, n_workers=_n_workers(pool))
+        yield Cache(Folder(_own_folder(Path(cache), token)), token, outlives=True, n_workers=n_workers_of(pool))
     else:
         raise ValueError(f'Expected cache to be None, "memory" or the path of a folder, got {cache!r}.')
 
 
-def _n_workers(pool: Any) -> int:
+def n_workers_of(pool: Any) -> int:
+    """How many fits `pool` runs at a time; None is this process."""
     return 1 if pool is None else int(pool._effective_n_jobs())
 
 
 @contextlib.contextmanager
 def _for_this_search(pool: Any) -> Iterator[Memory | Folder]:
-    if _n_workers(pool) == 1 or getattr(pool._backend, "supports_sharedmem", False):
+    if n_workers_of(pool) == 1 or getattr(pool._backend, "supports_sharedmem", False):
         n_bytes = min(int(_SHARE_OF_FREE_MEMORY * psutil.virtual_memory().available), _MOST_BYTES)
         yield Memory(uuid.uuid4().hex, n_bytes)
     else:

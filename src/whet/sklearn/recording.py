@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from whet.space.space import Space
     from whet.study import Study
 
-_SINGLE = "score"  # what scikit-learn calls the only metric
+SINGLE = "score"  # what scikit-learn calls the only metric
 
 
 @dataclass(slots=True)
@@ -37,43 +37,61 @@ class Record:
     scikit-learn says what the candidates are batch by batch (`begin`), and what the metrics are called only with the
     first fit that succeeds, where a function scores. So the study is made at the first candidate that is done.
 
+    A study that chooses the candidates is there from the start. It is told in their order, whichever is done first:
+    what it knows, and chooses from that, is the same every time.
+
     Attributes:
         name: of the study.
         refit: the parameter of the search: with several metrics, the name of the one that counts.
         study: a trial for every candidate in the order of ``cv_results_``; maximizes.
+        objectives: of the study; of metrics that have other names the first one counts.
     """
 
     name: str
     refit: Any
     study: Study | None = None
+    objectives: tuple[str, ...] = ()
     _rows: list[_Row] = field(default_factory=list)
     _n_open: int = 0  # rows that the study has
-    _objectives: tuple[str, ...] = ()
+    _is_asked: bool = False  # for the candidates
+    _n_told: int = 0  # rows that it was told of, where it is
 
-    def begin(self, candidates: Sequence[Mapping[str, Any]], more: Mapping[str, Sequence[Any]] | None) -> None:
-        """Note that *candidates* are fitted next; *more* is known of each of them, where it is a number."""
+    def begin(
+        self,
+        candidates: Sequence[Mapping[str, Any]],
+        more: Mapping[str, Sequence[Any]] | None,
+        trials: Sequence[Trial] | None = None,
+    ) -> None:
+        """Note that *candidates* are fitted next; *more* is known of each of them, where it is a number.
+
+        *trials* are theirs, where the study asked for them.
+        """
         columns = {name: [plain(value) for value in values] for name, values in (more or {}).items()}
         for number, parameters in enumerate(candidates):
             extra = {name: values[number] for name, values in columns.items() if is_number(values[number])}
-            self._rows.append(_Row(parameters, extra))
+            self._rows.append(_Row(parameters, extra, trial=trials[number] if trials else None))
+        if trials:
+            self._n_open, self._is_asked = len(self._rows), True
 
     def tell(self, number: int, outcomes: Sequence[Outcome]) -> None:
         """Note that the folds of candidate *number* of the search are done, and what each came to."""
         row = self._rows[number]
         row.outcomes = outcomes
-        if not self._objectives:
-            self._objectives = self._named(outcomes)
-        if not self._objectives:
+        if not self.objectives:
+            self.objectives = self._named(outcomes)
+        if not self.objectives:
             return  # it failed before anything said what there is to maximize
         if self._n_open < len(self._rows):
             self._open()
+        elif self._is_asked:
+            self._tell_on()
         elif row.trial is not None:
             self._say(row, row.trial)
 
     def finish(self) -> None:
         """Note that there will be no more candidates."""
-        if not self._objectives:
-            self._objectives = (_SINGLE,)
+        if not self.objectives:
+            self.objectives = (SINGLE,)
             self._open()
 
     def _named(self, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
@@ -82,34 +100,41 @@ class Record:
             if scores := _scores_of(outcome):
                 return (self.refit,) if isinstance(self.refit, str) and self.refit in scores else tuple(scores)
             if outcome["fit_error"] is None:
-                return (_SINGLE,)
+                return (SINGLE,)
         return ()
 
     def _open(self) -> None:
         """Make the study of all candidates so far, and tell it of those that are done."""
         space, configs = described([row.parameters for row in self._rows])
-        self.study, trials = _given(self.name, space, dict.fromkeys(self._objectives, "maximize"), configs)
+        self.study, trials = _given(self.name, space, dict.fromkeys(self.objectives, "maximize"), configs)
         for row, trial in zip(self._rows, trials, strict=True):
             row.trial = trial
             if row.outcomes is not None:
                 self._say(row, trial)
         self._n_open = len(self._rows)
 
+    def _tell_on(self) -> None:
+        """Tell the study of the candidates that are done, up to the first one that is not."""
+        while self._n_told < len(self._rows):
+            row = self._rows[self._n_told]
+            if row.outcomes is None or row.trial is None:
+                return
+            self._say(row, row.trial)
+            self._n_told += 1
+
     def _say(self, row: _Row, trial: Trial) -> None:
         assert self.study is not None
         assert row.outcomes is not None
         values = self._values(row.outcomes)
         error: str | None = next((outcome["fit_error"] for outcome in row.outcomes if outcome["fit_error"]), None)
-        is_usable = all(np.isfinite(values[name]) for name in self._objectives)
+        is_usable = all(np.isfinite(values[name]) for name in self.objectives)
         message = None if error is None or is_usable else error.strip().splitlines()[-1]
         _end(self.study, trial, row.extra | values, message)
 
     def _values(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
         """Return the means over the folds that ``cv_results_`` has, of the test scores and the times."""
-        names = {name for outcome in outcomes for name in _scores_of(outcome)} | set(self._objectives)
-        folds = {
-            name: [_scores_of(outcome).get(name, outcome["test_scores"]) for outcome in outcomes] for name in names
-        }
+        names = {name for outcome in outcomes for name in _scores_of(outcome)} | set(self.objectives)
+        folds = {name: [_score_of(outcome, name) for outcome in outcomes] for name in names}
         times = {name: [outcome[name] for outcome in outcomes] for name in ("fit_time", "score_time")}
         return {name: float(np.mean(values)) for name, values in (times | folds).items()}
 
@@ -119,7 +144,20 @@ def _scores_of(outcome: Outcome) -> Mapping[str, float]:
     scores = outcome["test_scores"]
     if not isinstance(scores, dict):
         return {}
-    return {name if isinstance(name, str) and name.strip() else f"score {name}": of for name, of in scores.items()}
+    return {metric_name(name): of for name, of in scores.items()}
+
+
+def _score_of(outcome: Outcome, name: str) -> float:
+    """Return the score of that *name*; where no metric is called so, the first one, or what there is for all."""
+    if not isinstance(outcome["test_scores"], dict):
+        return float(outcome["test_scores"])
+    scores = _scores_of(outcome)
+    return float(scores[name] if name in scores else next(iter(scores.values()), np.nan))
+
+
+def metric_name(name: Any) -> str:
+    """Return how a study calls the metric that scikit-learn calls *name*."""
+    return name if isinstance(name, str) and name.strip() else f"score {name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from sklearn.model_selection import RandomizedSearchCV as _RandomizedSearchCV
 from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV as _HalvingGridSearchCV
 from sklearn.model_selection._search_successive_halving import HalvingRandomSearchCV as _HalvingRandomSearchCV
 
-from whet.sklearn.searching import Searching
+from whet.sklearn.searching import CACHE, Searching
 
 _Kind = TypeVar("_Kind", bound=type)
 
@@ -35,6 +35,8 @@ def _documented(kind: _Kind) -> _Kind:
 @_documented
 class GridSearchCV(_GridSearchCV, Searching):
     """Every combination of listed values, cross-validated; see ``sklearn.model_selection.GridSearchCV``."""
+
+    _parameter_constraints: dict[str, Any] = {**_GridSearchCV._parameter_constraints, "cache": CACHE}  # noqa: RUF012
 
     def __init__(
         self,
@@ -69,6 +71,8 @@ class GridSearchCV(_GridSearchCV, Searching):
 @_documented
 class RandomizedSearchCV(_RandomizedSearchCV, Searching):
     """A number of drawn candidates, cross-validated; see ``sklearn.model_selection.RandomizedSearchCV``."""
+
+    _parameter_constraints: dict[str, Any] = {**_RandomizedSearchCV._parameter_constraints, "cache": CACHE}  # noqa: RUF012
 
     def __init__(
         self,
@@ -107,6 +111,8 @@ class RandomizedSearchCV(_RandomizedSearchCV, Searching):
 @_documented
 class HalvingGridSearchCV(_HalvingGridSearchCV, Searching):
     """Every combination on few resources, the better ones on more; see scikit-learn's ``HalvingGridSearchCV``."""
+
+    _parameter_constraints: dict[str, Any] = {**_HalvingGridSearchCV._parameter_constraints, "cache": CACHE}  # noqa: RUF012
 
     def __init__(
         self,
@@ -151,6 +157,8 @@ class HalvingGridSearchCV(_HalvingGridSearchCV, Searching):
 @_documented
 class HalvingRandomSearchCV(_HalvingRandomSearchCV, Searching):
     """Drawn candidates on few resources, the better ones on more; see scikit-learn's ``HalvingRandomSearchCV``."""
+
+    _parameter_constraints: dict[str, Any] = {**_HalvingRandomSearchCV._parameter_constraints, "cache": CACHE}  # noqa: RUF012
 
     def __init__(
         self,

@@ -20,13 +20,17 @@ from sklearn.model_selection._split import check_cv
 from sklearn.model_selection._validation import _insert_error_scores, _warn_or_raise_about_fit_failures
 from sklearn.utils.validation import _check_method_params, indexable
 
-from whet.sklearn.kept import Cache, opened
+from whet.sklearn.kept import Cache, n_workers_of, opened
 from whet.sklearn.plans import plan
 from whet.sklearn.recording import Frozen, Record, frozen, thawed
 from whet.sklearn.tasks import Outcome, Work, outcomes_of, pool_of, tasks_of
 
 if TYPE_CHECKING:
+    from whet.core.trial import Trial
     from whet.study import Study
+
+
+CACHE = [str, os.PathLike, None]  # what the parameter may be, as scikit-learn checks it
 
 
 class Searching(BaseSearchCV):
@@ -64,7 +68,7 @@ class Searching(BaseSearchCV):
         work = Work(clone(self.estimator), self._fit_options(scorers, routed))
 
         with pool_of(self.n_jobs, self.pre_dispatch) as pool, opened(self.cache, X, y, pool) as cache:
-            evaluation = _Evaluation(self, work, X, y, split_params, pool, cache)
+            evaluation = Evaluation(self, work, X, y, split_params, pool, cache)
             self._search(evaluation, root)
         first_scores = evaluation.outcomes[0]["test_scores"]
         self.multimetric_ = isinstance(first_scores, dict)
@@ -115,7 +119,7 @@ class Searching(BaseSearchCV):
             "caller": self,
         }
 
-    def _search(self, evaluation: _Evaluation, root: Any) -> None:
+    def _search(self, evaluation: Evaluation, root: Any) -> None:
         """Let the search say its candidates, and evaluate them."""
         # A search of somebody's own may have been written before there were callbacks.
         knows_callbacks = "callback_ctx" in signature(self._run_search).parameters
@@ -169,13 +173,14 @@ class _Told:
         context.call_on_fit_task_end(**self._arguments)
 
 
-class _Evaluation:
+class Evaluation:
     """Evaluates the candidates that a search says, batch after batch; it is what ``_run_search`` is given to call.
 
     Attributes:
         outcomes: of all fits so far, candidate after candidate, each on all splits.
         results: ``cv_results_`` so far.
         record: the study that goes with them.
+        n_workers: how many fits run at a time.
     """
 
     def __init__(
@@ -193,6 +198,8 @@ class _Evaluation:
         self.record = Record(type(search).__name__, search.refit)
         self._search, self._work, self._X, self._y, self._pool = search, work, X, y, pool
         self._split_params, self._cache = split_params, cache
+        self.n_workers = n_workers_of(pool)
+        self._own_splits: list[tuple[Any, Any]] = []
         self._candidates: list[Mapping[str, Any]] = []
         self._more: dict[str, list[Any]] = defaultdict(list)
 
@@ -204,23 +211,48 @@ class _Evaluation:
         callback_ctx: Any = None,
     ) -> dict[str, Any]:
         """Fit every candidate on every split, and return the results of all candidates so far."""
-        candidates, search = list(candidate_params), self._search
-        splits = self._splits(cv or search._checked_cv_orig)
+        return self.conclude(self.evaluate(list(candidate_params), cv, more_results, callback_ctx))
+
+    def evaluate(
+        self,
+        candidates: Sequence[Mapping[str, Any]],
+        cv: Any = None,
+        more_results: Mapping[str, Sequence[Any]] | None = None,
+        callback_ctx: Any = None,
+        trials: Sequence[Trial] | None = None,
+    ) -> list[Outcome]:
+        """Fit every candidate on every split, and return what each fit came to.
+
+        *trials* are those that the candidates are of, where the study of the record asked for them.
+        """
+        search = self._search
+        # Those of the search itself are drawn once, so that all candidates are compared on the same.
+        splits = self._splits(cv) if cv else self._own_splits or self._splits(search._checked_cv_orig)
+        self._own_splits = self._own_splits if cv else splits
         n_fits = len(candidates) * len(splits)
         if search.verbose > 0:
             print(f"Fitting {len(splits)} folds for each of {len(candidates)} candidates, totalling {n_fits} fits")
         if not n_fits:
             raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
-        self.record.begin(candidates, more_results)
-        outcomes = self._run(candidates, splits, callback_ctx)
-        _warn_or_raise_about_fit_failures(outcomes, search.error_score)
-        if callable(search.scoring):
-            _insert_error_scores(outcomes, search.error_score)
+        self.record.begin(candidates, more_results, trials)
+        outcomes = self._run(candidates, splits, callback_ctx, more_follow=trials is not None)
         self._candidates += candidates
         self.outcomes += outcomes
         for name, values in (more_results or {}).items():
             self._more[name] += values
-        self.results = search._format_results(self._candidates, len(splits), self.outcomes, self._more)
+        return outcomes
+
+    def conclude(self, outcomes: list[Outcome]) -> dict[str, Any]:
+        """Warn of what failed among *outcomes*, and return the results of all candidates so far.
+
+        Raises:
+            ValueError: all of them failed.
+        """
+        search = self._search
+        _warn_or_raise_about_fit_failures(outcomes, search.error_score)
+        if callable(search.scoring):
+            _insert_error_scores(outcomes, search.error_score)
+        self.results = search._format_results(self._candidates, search.n_splits_, self.outcomes, self._more)
         return self.results
 
     def _splits(self, cv: Any) -> list[tuple[Any, Any]]:
@@ -232,17 +264,20 @@ class _Evaluation:
             )
         return splits
 
-    def _run(self, candidates: Sequence[Any], splits: Sequence[Any], callback_ctx: Any) -> list[Outcome]:
+    def _run(
+        self, candidates: Sequence[Any], splits: Sequence[Any], callback_ctx: Any, *, more_follow: bool
+    ) -> list[Outcome]:
         """Run the fits, tell the record of each candidate that is done, and return the outcomes in order."""
         n_fits = len(candidates) * len(splits)
+        n_before = len(self.outcomes) if more_follow else 0  # under the same context
         # Made before the first fit: they hang on the search, which may not change while it is sent to workers.
         contexts = [
-            callback_ctx and callback_ctx.subcontext(task_name="candidate-split-evaluation", task_id=number)
+            callback_ctx and callback_ctx.subcontext(task_name="candidate-split-evaluation", task_id=n_before + number)
             for number in range(n_fits)
         ]
         outcomes: list[Outcome] = [{}] * n_fits
         n_left = [len(splits)] * len(candidates)
-        planned = plan(self._work.estimator, candidates, len(splits), self._cache)
+        planned = plan(self._work.estimator, candidates, len(splits), self._cache, more_follow=more_follow)
         tasks = tasks_of(candidates, splits, contexts, planned)
         for index, outcome in outcomes_of(self._pool, self._work, self._X, self._y, tasks):
             outcomes[index] = outcome

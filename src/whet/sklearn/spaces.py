@@ -1,4 +1,4 @@
-"""Candidates of scikit-learn as a space of whet and its configs.
+"""Candidates of scikit-learn as a space of whet and its configs, and the other way round.
 
 A config holds what JSON can hold, so that it can be stored, shown and compared. A candidate may hold anything:
 estimators, functions, arrays. Such a value stands in the config by a label, unique among the values of its parameter.
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from whet.space.choices import Categorical, Ordinal
+from whet.errors import SpaceError
+from whet.space.choices import Categorical, Constant, Ordinal
 from whet.space.domain import Domain
-from whet.space.plain import is_number, plain, shortened, value_key, value_to_json
+from whet.space.plain import is_number, own_copy, plain, shortened, value_key, value_to_json
 from whet.space.space import Space
 
 _UNSET = "(as it is)"  # of a parameter that other candidates set, and this one does not
@@ -37,6 +39,77 @@ def described(candidates: Sequence[Mapping[str, Any]]) -> tuple[Space, list[dict
         {name: known[_key(candidate[name]) if name in candidate else _UNSET] for name, known in values.items()}
         for candidate in candidates
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A space that candidates are chosen from.
+
+    Attributes:
+        space: of the configs.
+        objects: for parameters of listed values, what each value of a config stands for, by `value_key`.
+    """
+
+    space: Space
+    objects: Mapping[str, Mapping[Hashable, Any]]
+
+    def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters that *config* sets."""
+        return {name: own_copy(self._object(name, value)) for name, value in config.items()}
+
+    def _object(self, name: str, value: Any) -> Any:
+        return self.objects[name][value_key(value)] if name in self.objects else value
+
+
+def searched(given: Mapping[str, Any]) -> Searched:
+    """Return the space that *given* describes: a `Space`, or what one is made of, with any objects in its lists.
+
+    Raises:
+        SpaceError: a domain that makes no sense, or none at all; the message begins with the name of the parameter.
+    """
+    if not given:
+        raise SpaceError(
+            'expected a space with at least one parameter, as {"C": (1e-3, 1e3, "log")}, came an empty one'
+        )
+    objects: dict[str, dict[Hashable, Any]] = {}
+    domains: dict[str, Any] = {}
+    for name, domain in given.items():
+        values = _values_of(domain)
+        if values is None:
+            domains[name] = domain
+            continue
+        known = {_key(value): value for value in values}
+        settled = _config_values(known)
+        objects[name] = {value_key(settled[key]): _as_json(known[key])[1] for key in known}
+        try:
+            domains[name] = _with(domain, list(settled.values()))
+        except SpaceError as error:
+            raise SpaceError(f"{name}: {error}") from None
+    if isinstance(given, Space):
+        return Searched(Space(domains, zips=given.zips, forbid=given.forbid), objects)
+    return Searched(Space(domains), objects)
+
+
+def _values_of(domain: Any) -> Sequence[Any] | None:
+    """Return what *domain* lists, if it lists values and they may be objects."""
+    if isinstance(domain, Constant):
+        return [domain.value]
+    if isinstance(domain, Categorical | Ordinal):
+        return None if isinstance(domain.values, range) else domain.values
+    if isinstance(domain, range):
+        return list(domain)
+    if isinstance(domain, list) or (isinstance(domain, np.ndarray) and domain.ndim == 1):
+        return list(domain)
+    return None
+
+
+def _with(domain: Any, values: list[Any]) -> Domain:
+    """Return *domain* with these *values* in the place of its own."""
+    if isinstance(domain, Constant):
+        return replace(domain, value=values[0])
+    if isinstance(domain, Categorical | Ordinal):
+        return replace(domain, values=values)
+    return _domain(values)
 
 
 class _Unset:
