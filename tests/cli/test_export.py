@@ -164,14 +164,6 @@ def test_a_parameter_called_budget_is_told_from_how_far_a_trial_may_go() -> None
     assert (row["config.budget"], float(row["budget"])) == ("0", 2)
 
 
-def test_how_far_trials_came_is_in_parquet(tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
-    _partial()
-    call("export", "a", "--format", "parquet", "-o", "out.parquet")
-    table = parquet.read_table(tmp_path / "out.parquet")
-    assert (table["budget"].to_pylist(), table["reached"].to_pylist()) == ([2, 2, 4], [2.0, 1.0, None])
-
-
 def test_a_study_without_trials_is_an_empty_array_and_a_header() -> None:
     begin()
     assert json.loads(call("export", "a", "--format", "json").out) == []
