@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -124,6 +124,13 @@ class Unheard:
             "reported its objective more than once: each trains to its end before it is judged, and nothing is saved; "
             f"{self._remedy}"
         )
+
+
+def notices(lookouts: Iterable[Misled | Unheard], history: History) -> Iterator[str]:
+    """Yield what *lookouts* have to say of *history*."""
+    for lookout in lookouts:
+        if (text := lookout.news(history)) is not None:
+            yield text
 
 
 def _is_heard(trial: Trial | Finished) -> bool:

@@ -27,7 +27,7 @@ from whet.core.values import Rules
 from whet.errors import StoreError, UsageError
 from whet.executors.calling import bind
 from whet.executors.turns import take_turn
-from whet.explaining import Choice, Misled, Unheard
+from whet.explaining import Choice, Misled, Unheard, notices
 from whet.run import Outcome, Runnable, run
 from whet.space.space import Space
 from whet.stopping import Limits, limits_of
@@ -151,9 +151,8 @@ class Teller:
         self._look(history)
 
     def _look(self, history: History) -> None:
-        for lookout in self.lookouts:
-            if (warning := lookout.news(history)) is not None:
-                self.inner.notice(warning)
+        for text in notices(self.lookouts, history):
+            self.inner.notice(text)
 
     def ended(self, trial: Trial, history: History) -> None:
         """Pass on the end of a trial, and call back."""

@@ -13,7 +13,7 @@ from whet.cli.reach import Reach
 from whet.core.history import History
 from whet.core.trial import State, Trial
 from whet.describe import cause_text, json_line, state_text, trial_line, trial_name, trial_record
-from whet.explaining import Choice, Misled, Unheard
+from whet.explaining import Choice, Misled, Unheard, notices
 from whet.streams import Stream
 from whet.text import number, one_line, printable
 
@@ -141,9 +141,8 @@ class Console:
             self.notice(text)
 
     def _look_out(self, history: History) -> None:
-        for lookout in self._lookouts:
-            if (warning := lookout.news(history)) is not None:
-                self.notice(warning)
+        for text in notices(self._lookouts, history):
+            self.notice(text)
 
     def tick(self, history: History) -> None:
         """Keep the table up to date."""

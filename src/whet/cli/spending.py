@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from whet.schedulers.fifo import Fifo
 from whet.schedulers.freeze_thaw import FreezeThaw
 from whet.schedulers.ladder import Ladder
 from whet.schedulers.names import check_scheduler, described, lookers, scheduler_of, settings_text
+from whet.schedulers.together import parts_of
 from whet.text import number, one_line
 
 _N_TRIED = 1_000  # new trials that a scheduler is asked for, to see what it gives them
@@ -263,8 +264,7 @@ def rungs_of(trial: Trial, reach: Reach, settings: Mapping[str, Any]) -> list[tu
 
 def levels_of(scheduler: Scheduler, problem: Problem) -> tuple[float, ...]:
     """Return the levels at which *scheduler* compares trials, ascending; none where it has no such."""
-    parts: Sequence[Scheduler] = getattr(scheduler, "parts", (scheduler,))
-    for part in parts:
+    for part in parts_of(scheduler):
         if (eta := getattr(part, "eta", None)) is not None:
             n_levels = part.levels if isinstance(part, FreezeThaw) else None
             try:

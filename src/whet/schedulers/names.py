@@ -19,7 +19,7 @@ from whet.schedulers.racing import Racing
 from whet.schedulers.stopper import Stopper
 from whet.schedulers.stops import Divergence, Patience, Threshold
 from whet.schedulers.successive_halving import SuccessiveHalving
-from whet.schedulers.together import Together
+from whet.schedulers.together import Together, parts_of
 from whet.space.plain import shortened
 
 SCHEDULERS: dict[str, type[Scheduler]] = {
@@ -120,8 +120,7 @@ def lookers(scheduler: Scheduler) -> list[str]:
 
     None where one of them gives trials a small budget first, or is a user's own.
     """
-    parts = scheduler.parts if isinstance(scheduler, Together) else (scheduler,)
-    busy = [part for part in parts if not isinstance(part, Fifo)]
+    busy = [part for part in parts_of(scheduler) if not isinstance(part, Fifo)]
     return [_REGISTRY.name_of(part) for part in busy] if all(map(_only_looks, busy)) else []
 
 
@@ -131,8 +130,7 @@ def _only_looks(part: Scheduler) -> bool:
 
 def compares(scheduler: Scheduler) -> bool:
     """Tell whether *scheduler*, or one of its parts, ends trials that do worse than others at the same point."""
-    parts = scheduler.parts if isinstance(scheduler, Together) else (scheduler,)
-    return any(bool(lookers(part)) and not isinstance(part, _ALONE) for part in parts)
+    return any(bool(lookers(part)) and not isinstance(part, _ALONE) for part in parts_of(scheduler))
 
 
 def check_scheduler(scheduler: Scheduler, problem: Problem, lookahead: int | None) -> None:
@@ -141,8 +139,7 @@ def check_scheduler(scheduler: Scheduler, problem: Problem, lookahead: int | Non
     Raises:
         UsageError: it cannot; the message says what is missing.
     """
-    parts = scheduler.parts if isinstance(scheduler, Together) else (scheduler,)
-    for place, part in enumerate(parts):
+    for place, part in enumerate(parts_of(scheduler)):
         if not _REGISTRY.has(part):
             continue
         name = _REGISTRY.name_of(part)

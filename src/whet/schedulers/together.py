@@ -20,9 +20,7 @@ class Together:
     """
 
     def __init__(self, parts: Sequence[Scheduler]) -> None:
-        self.parts: tuple[Scheduler, ...] = tuple(
-            part for given in parts for part in (given.parts if isinstance(given, Together) else (given,))
-        )
+        self.parts: tuple[Scheduler, ...] = tuple(part for given in parts for part in parts_of(given))
         if len(self.parts) < 2:
             raise UsageError(f"expected two schedulers or more to work together, got {len(self.parts)}")
 
@@ -51,3 +49,8 @@ class Together:
                 if part.decide(history, number) is Decision.STOP:
                     return Decision.STOP, part
         return first, self.parts[0]
+
+
+def parts_of(scheduler: Scheduler) -> tuple[Scheduler, ...]:
+    """Return the schedulers that *scheduler* puts together, or it alone."""
+    return scheduler.parts if isinstance(scheduler, Together) else (scheduler,)
