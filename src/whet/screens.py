@@ -169,13 +169,13 @@ class _Terminal:
     """The terminal as rich sees it: one that never fails, since rich ends the process when a pipe breaks.
 
     Attributes:
+        encoding: of what it shows; where that is not UTF-8, rich draws with plain characters.
         is_gone: whether nobody is there any more.
     """
 
-    encoding = "utf-8"
-
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream or sys.stderr
+        self.encoding: str = getattr(self._stream, "encoding", None) or "utf-8"
         self.is_gone = self._stream is None
 
     def isatty(self) -> bool:
@@ -184,7 +184,8 @@ class _Terminal:
     def write(self, text: str) -> int:
         if not self.is_gone:
             try:
-                self._stream.write(text)
+                # What it cannot show is as wide as what stands for it: rich counts on that to go back.
+                self._stream.write(text.encode(self.encoding, "replace").decode(self.encoding))
             except (OSError, ValueError):
                 self.is_gone = True
         return len(text)

@@ -122,6 +122,23 @@ def test_wrong_data(name, data):
     assert str(error) == str(theirs)
 
 
+def test_an_unknown_parameter_is_found_before_the_first_fit():
+    """Be it in the last of several grids, where scikit-learn comes to it after all the others."""
+    fits = []
+
+    class Noting(SVC):
+        def fit(self, X, y):
+            fits.append(self.C)
+            return super().fit(X, y)
+
+    options = {"estimator": Noting(), "param_grid": [{"C": [1.0, 2.0]}, {"gama": [1.0]}], "cv": 2}
+    theirs = error_of(THEIRS["GridSearchCV"], options)
+    assert len(fits) == 4
+    error = error_of(OURS["GridSearchCV"], options)
+    assert len(fits) == 4
+    assert str(error) == f"{theirs} In this search: 'gama': did you mean 'gamma'?"
+
+
 def test_scores_of_nan_are_warned_of_and_chosen_last():
     search = OURS["GridSearchCV"](SVC(), {"C": [10.0, 1.0]}, scoring=nan_score)
     with pytest.warns(UserWarning, match="non-finite"):

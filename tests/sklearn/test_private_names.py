@@ -30,8 +30,12 @@ _IMPORTED = {
     "sklearn.model_selection._validation._warn_or_raise_about_fit_failures",
     "sklearn.utils._param_validation.HasMethods",
     "sklearn.utils._param_validation.Interval",
+    "sklearn.utils._param_validation.RealNotInt",
+    "sklearn.utils._param_validation.StrOptions",
+    "sklearn.utils._safe_indexing",
     "sklearn.utils.metadata_routing._routing_enabled",
     "sklearn.utils.validation._check_method_params",
+    "sklearn.utils.validation._num_samples",
 }
 _METHODS = {
     "_check_input_parameters",

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from tests.sklearn.cases import X, two_scores, y
-from tests.sklearn.comparing import OURS, THEIRS, assert_same_results
+from tests.sklearn.comparing import OURS, THEIRS, assert_same_results, own_parameters
 from whet.core.trial import State
 from whet.sklearn.searching import Searching
 
@@ -39,10 +39,10 @@ _SEARCHES = {
 def test_parameters_are_scikit_learns(name):
     one, other = (kinds[name](SVC(), **_SEARCHES[name]) for kinds in (OURS, THEIRS))
     assert repr(one) == repr(other)
-    assert sorted(one.get_params()) == sorted([*other.get_params(), "cache"])
+    assert sorted(one.get_params()) == sorted([*other.get_params(), *own_parameters(name)])
     theirs = inspect.signature(THEIRS[name]).parameters
     ours = dict(inspect.signature(OURS[name]).parameters)
-    assert ours.pop("cache").default is None
+    assert {own: ours.pop(own).default for own in own_parameters(name)} == own_parameters(name)
     assert [(p.name, p.kind, repr(p.default)) for p in ours.values()] == [
         (p.name, p.kind, repr(p.default)) for p in theirs.values()
     ]
@@ -105,12 +105,21 @@ def test_the_study_has_a_trial_for_every_candidate():
 
 
 def test_several_metrics_of_which_none_counts():
-    search = OURS["GridSearchCV"](SVC(), {"C": [0.1, 1.0]}, scoring=two_scores, refit=False).fit(X, y)
+    search = OURS["GridSearchCV"](SVC(), {"C": [0.1, 1.0]}, scoring=["accuracy", "f1"], refit=False).fit(X, y)
     objectives = search.study_.ledger.history.problem.objectives
     assert [(objective.name, objective.direction) for objective in objectives] == [
         ("accuracy", "maximize"),
-        ("zeros", "maximize"),
+        ("f1", "maximize"),
     ]
+
+
+def test_of_what_a_function_scores_the_first_metric_counts_where_none_is_named():
+    search = OURS["GridSearchCV"](SVC(), {"C": [0.1, 1.0]}, scoring=two_scores, refit=False).fit(X, y)
+    (objective,) = search.study_.ledger.history.problem.objectives
+    assert (objective.name, objective.direction) == ("score", "maximize")
+    for name in ("score", "accuracy"):
+        values = [trial.values[name] for trial in search.study_.trials]
+        np.testing.assert_array_equal(values, search.cv_results_["mean_test_accuracy"])
 
 
 @pytest.mark.parametrize("name", ["F1 (macro)", "größe", "a:b, c=d", "step", "fit_time", "", " ", 3])

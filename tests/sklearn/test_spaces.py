@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from sklearn.svm import SVC
 
-from whet.sklearn.spaces import described
+from whet.sklearn import spaces
 from whet.space.choices import Categorical, Ordinal
+
+
+def described(candidates):
+    found = spaces.described(candidates)
+    return found.space, [found.config(candidate) for candidate in candidates]
 
 
 def test_numbers_are_in_order_and_other_values_as_they_came():

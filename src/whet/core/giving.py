@@ -6,7 +6,7 @@ number is. So whoever chooses the config of a higher number knows of it; see doc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,8 +43,19 @@ def enqueue(ledger: Ledger, config: Mapping[str, Any], *, now: Callable[[], floa
     Raises:
         ConfigError: it is not in the space; the message names the parameter.
     """
-    (numbers,) = _give(ledger, [_Life(checked_config(ledger.history.problem.space, config), Kind.ENQUEUED)], now)
-    return list(numbers)
+    return list(enqueue_all(ledger, [config], now=now)[0])
+
+
+def enqueue_all(ledger: Ledger, configs: Iterable[Mapping[str, Any]], *, now: Callable[[], float]) -> list[range]:
+    """Make *configs* wait to be run, in their order, before anything new is asked; return the numbers of each.
+
+    Thousands of them are written in several transactions.
+
+    Raises:
+        ConfigError: one is not in the space; the message names the parameter. None is enqueued.
+    """
+    checked = _check_of(ledger.history.problem.space)
+    return list(_give_all(ledger, [_Life(checked(config), Kind.ENQUEUED) for config in configs], now))
 
 
 def add(ledger: Ledger, rows: Iterable[Added], *, now: Callable[[], float]) -> list[int]:
@@ -68,13 +79,8 @@ def add(ledger: Ledger, rows: Iterable[Added], *, now: Callable[[], float]) -> l
             last.known.append(row)
         else:
             lives.append(_Life(config, Kind.ADDED, [row]))
-    numbers: list[int] = []
-    for start in range(0, len(lives), _AT_ONCE):
-        some = lives[start : start + _AT_ONCE]
-        given = _give(ledger, some, now, durable=start + _AT_ONCE >= len(lives))  # one fsync for them all
-        for life, trials in zip(some, given, strict=True):
-            numbers += trials[: len(life.known)]
-    return numbers
+    given = _give_all(ledger, lives, now)
+    return [number for life, numbers in zip(lives, given, strict=True) for number in numbers[: len(life.known)]]
 
 
 def checked_config(space: Space, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,6 +128,13 @@ class _Life:
     config: dict[str, Any]
     kind: Kind
     known: list[Added] = field(default_factory=list)
+
+
+def _give_all(ledger: Ledger, lives: Sequence[_Life], now: Callable[[], float]) -> Iterator[range]:
+    """Write *lives*, as many in a transaction as others may wait for; yield the numbers of each."""
+    for start in range(0, len(lives), _AT_ONCE):
+        some = lives[start : start + _AT_ONCE]
+        yield from _give(ledger, some, now, durable=start + _AT_ONCE >= len(lives))  # one fsync for them all
 
 
 def _give(ledger: Ledger, lives: Sequence[_Life], now: Callable[[], float], *, durable: bool = True) -> list[range]:

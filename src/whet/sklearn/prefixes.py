@@ -20,6 +20,7 @@ from sklearn.utils.metadata_routing import _routing_enabled
 from whet.sklearn import likeness, packing
 from whet.sklearn.flows import ROLES, Flow, name_of, passed_over
 from whet.sklearn.kept import Cache, Prefix
+from whet.sklearn.setting import after_set_params
 
 # Scorers that ask the whole pipeline for predictions and do nothing else with it.
 _ASK_ONLY = (_Scorer, _PassthroughScorer)
@@ -67,7 +68,7 @@ def fit_and_score(
     if parameters is None:
         fit.stand_in(estimator)
     else:
-        _after_set_params(estimator, fit.stand_in)
+        after_set_params(estimator, fit.stand_in)
     try:
         result: dict[str, Any] = _fit_and_score(estimator, X, y, scorer=_with_real_steps(scorer, fit), **fixed)
         if "estimator" in result:
@@ -82,18 +83,6 @@ def _may_share(estimator: Any, fit_params: Any, score_params: Any, callback_ctx:
         return False
     last = estimator.steps[-1][0]
     return all(name.partition("__")[0] == last for name in fit_params or ())
-
-
-def _after_set_params(estimator: Any, change: Any) -> None:
-    """Have `change` made of `estimator` once its parameters have been set."""
-
-    def set_params(**parameters: Any) -> Any:
-        del estimator.set_params  # this function; the class has the real one
-        estimator.set_params(**parameters)
-        change(estimator)
-        return estimator
-
-    estimator.set_params = set_params
 
 
 class _Fit:

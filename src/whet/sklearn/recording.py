@@ -1,60 +1,172 @@
-"""The study of a search: a trial for every candidate, told when its folds are done."""
+"""The study of a search: a trial for every candidate, told when its folds are done.
+
+Where the search is kept, so is the outcome of each fit, with its trial and as soon as it is there: the same search,
+begun again by another process, runs only what is missing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from sklearn.metrics._scorer import _MultimetricScorer
+from sklearn.model_selection._search_successive_halving import BaseSuccessiveHalving
 
-from whet.sklearn.spaces import described
-from whet.space.plain import is_number, plain
+from whet.errors import ConfigError
+from whet.sklearn.choosing import metric_of
+from whet.sklearn.keeping import Chooser, Place, opened_study, place_of
+from whet.sklearn.outcomes import SINGLE, from_json, metric_name, score_of, scores_of, to_json
+from whet.sklearn.spaces import Described, described
+from whet.sklearn.trials import ended, enqueued, started
+from whet.space.numeric import Int
+from whet.space.plain import is_number, plain, shortened, value_key
 
 if TYPE_CHECKING:
+    from whet.core.events import Draft
     from whet.core.trial import Trial
     from whet.sklearn.tasks import Outcome
+    from whet.space.domain import Domain
     from whet.space.space import Space
     from whet.study import Study
-
-SINGLE = "score"  # what scikit-learn calls the only metric
 
 
 @dataclass(slots=True)
 class _Row:
-    """A candidate: its parameters, what else is known of it, and once its folds are done, what they came to."""
+    """A candidate: its parameters, what else is known of it, and once it has ended, what its fits came to.
+
+    Attributes:
+        why: it ended before all of them were done; empty if it did not.
+    """
 
     parameters: Mapping[str, Any]
     extra: dict[str, float]
-    outcomes: Sequence[Outcome] | None = None
     trial: Trial | None = None
+    outcomes: Sequence[Outcome] | None = None
+    why: str = ""
+
+
+def record_of(
+    search: Any,
+    scorers: Any,
+    X: Any,
+    y: Any,
+    params: Mapping[str, Any],
+    splits: Callable[[], Sequence[tuple[Any, Any]]],
+) -> Record:
+    """Return the record of a *search* that begins, or goes on.
+
+    Args:
+        search: that is fitted.
+        scorers: as scikit-learn makes them of its ``scoring``.
+        X: the samples.
+        y: the targets.
+        params: what else was given to ``fit``.
+        splits: gives the search's own; only asked for if it is kept.
+
+    Raises:
+        ValueError: it is to be kept, and could never be resumed; the message says why.
+    """
+    place = place_of(search, X, y, params, splits)
+    name = type(search).__name__ if search.name is None else search.name
+    return Record(name, objectives_of(search, scorers), place, lambda: _resources_of(search))
+
+
+def objectives_of(search: Any, scorers: Any) -> tuple[str, ...]:
+    """Return what there is to maximize: the metric that the parameter *refit* of *search* names, or all of them."""
+    is_several = isinstance(scorers, _MultimetricScorer)
+    metric = metric_of(search.refit)
+    if isinstance(metric, str) and (is_several or callable(search.scoring)):
+        return (metric_name(metric),)
+    return tuple(map(metric_name, scorers._scorers)) if is_several else (SINGLE,)
+
+
+def _resources_of(search: Any) -> dict[str, Domain]:
+    """Return the parameter that a search which halves gives more and more of to the candidates that are left."""
+    if not isinstance(search, BaseSuccessiveHalving) or search.resource == "n_samples":
+        return {}
+    low, high = search.min_resources_, search.max_resources_
+    return {search.resource: Int(low, high)} if low < high else {}
 
 
 @dataclass(slots=True)
 class Record:
-    """Keeps the study of a search in step with its candidates.
+    """Keeps the study of a search in step with its candidates. Left as a context, it lets others run the study.
 
-    scikit-learn says what the candidates are batch by batch (`begin`), and what the metrics are called only with the
-    first fit that succeeds, where a function scores. So the study is made at the first candidate that is done.
-
-    A study that chooses the candidates is there from the start. It is told in their order, whichever is done first:
-    what it knows, and chooses from that, is the same every time.
+    Either scikit-learn says what the candidates are, batch by batch, and each is given to the study; or the study
+    chooses them. One that does is told of them in their order, whichever is done first: what it knows, and chooses
+    from that, is the same every time.
 
     Attributes:
         name: of the study.
-        refit: the parameter of the search: with several metrics, the name of the one that counts.
-        study: a trial for every candidate in the order of ``cv_results_``; maximizes.
-        objectives: of the study; of metrics that have other names the first one counts.
+        objectives: of the study, which it maximizes; of metrics that have other names the first one counts.
+        place: where the search is kept; None: nowhere.
+        wider: gives, when the first candidates are there, the domains of parameters that those after them may have
+            other values of.
+        study: a trial for every candidate, in the order of ``cv_results_``.
     """
 
     name: str
-    refit: Any
+    objectives: tuple[str, ...]
+    place: Place | None = None
+    wider: Callable[[], Mapping[str, Domain]] = dict
     study: Study | None = None
-    objectives: tuple[str, ...] = ()
     _rows: list[_Row] = field(default_factory=list)
-    _n_open: int = 0  # rows that the study has
+    _described: Described | None = None
+    _found: Sequence[Trial] = ()  # of earlier runs
     _is_asked: bool = False  # for the candidates
     _n_told: int = 0  # rows that it was told of, where it is
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.finish()
+
+    # ---- candidates
+    def open(
+        self,
+        space: Space,
+        directions: Mapping[str, str],
+        *,
+        sampler: Any,
+        scheduler: Any = None,
+        fidelity: Any = None,
+        seed: int | None = None,
+        objects: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Study:
+        """Return the study that chooses the candidates, with the trials of earlier runs of the search, if any.
+
+        Args:
+            space: of its configs.
+            directions: the objectives.
+            sampler: see `Study`.
+            scheduler: likewise.
+            fidelity: likewise.
+            seed: likewise; one that is drawn stays the same when the search goes on.
+            objects: what the labels in configs stand for, by the name of the parameter.
+            settings: more to keep with the study.
+
+        Raises:
+            ValueError: there is a study of that name, and it is another search, or none is to be resumed.
+            StudyBusy: another process runs it.
+        """
+        by = Chooser(sampler, scheduler, fidelity, seed, objects=objects, settings=settings)
+        return self._open(space, directions, by)
+
+    def trials(self) -> list[Trial]:
+        """Return the trials of earlier runs, in their order; those that have not ended, and may, are run again."""
+        if self.study is None or not self._found:
+            return []
+        n_waiting = sum(trial.state == "waiting" for trial in self._found)
+        again = {trial.number: trial for trial in self.study.ask(n_waiting)} if n_waiting else {}
+        return [again.get(trial.number, trial) for trial in self._found]
 
     def begin(
         self,
@@ -65,142 +177,147 @@ class Record:
         """Note that *candidates* are fitted next; *more* is known of each of them, where it is a number.
 
         *trials* are theirs, where the study asked for them.
+
+        Raises:
+            ValueError: the search goes on, and these are not the candidates that it had.
         """
+        first = len(self._rows)
         columns = {name: [plain(value) for value in values] for name, values in (more or {}).items()}
         for number, parameters in enumerate(candidates):
             extra = {name: values[number] for name, values in columns.items() if is_number(values[number])}
-            self._rows.append(_Row(parameters, extra, trial=trials[number] if trials else None))
+            self._rows.append(_Row(parameters, extra, trials[number] if trials else None))
         if trials:
-            self._n_open, self._is_asked = len(self._rows), True
+            self._is_asked = True
+        else:
+            self._give(first)
+
+    # ---- fits
+    def kept(self, number: int, key: str) -> Outcome | None:
+        """Return what an earlier run of the search has kept of a fit of candidate *number*, if there is such a one."""
+        trial = self._rows[number].trial
+        if trial is None or trial.number >= len(self._found):
+            return None
+        return from_json(self._found[trial.number].attributes.get(key))
+
+    def keep(self, number: int, key: str, outcome: Outcome) -> None:
+        """Note what a fit of candidate *number* came to."""
+        trial = self._rows[number].trial
+        if self.place is None or self.study is None or trial is None:
+            return
+        from whet.core.annotating import annotation_draft
+
+        draft = annotation_draft(trial.number, {key: to_json(outcome)}, now=time.time)
+        if trial.state == "waiting":
+            self._start(self._rows[number], [outcome], draft)
+        else:
+            # The death of this process cannot harm it; that of the machine may cost the fits since the last candidate.
+            self.study.ledger.commit([draft], durable=False)
 
     def tell(self, number: int, outcomes: Sequence[Outcome]) -> None:
         """Note that the folds of candidate *number* of the search are done, and what each came to."""
-        row = self._rows[number]
-        row.outcomes = outcomes
-        if not self.objectives:
-            self.objectives = self._named(outcomes)
-        if not self.objectives:
-            return  # it failed before anything said what there is to maximize
-        if self._n_open < len(self._rows):
-            self._open()
-        elif self._is_asked:
-            self._tell_on()
-        elif row.trial is not None:
-            self._say(row, row.trial)
+        self.stop(number, outcomes, "")
 
-    def finish(self) -> None:
-        """Note that there will be no more candidates."""
-        if not self.objectives:
-            self.objectives = (SINGLE,)
-            self._open()
-
-    def _named(self, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
-        """Return the objectives as *outcomes* show them, none if all of those failed where only success can tell."""
-        for outcome in outcomes:
-            if scores := _scores_of(outcome):
-                return (self.refit,) if isinstance(self.refit, str) and self.refit in scores else tuple(scores)
-            if outcome["fit_error"] is None:
-                return (SINGLE,)
-        return ()
-
-    def _open(self) -> None:
-        """Make the study of all candidates so far, and tell it of those that are done."""
-        space, configs = described([row.parameters for row in self._rows])
-        self.study, trials = _given(self.name, space, dict.fromkeys(self.objectives, "maximize"), configs)
-        for row, trial in zip(self._rows, trials, strict=True):
-            row.trial = trial
-            if row.outcomes is not None:
-                self._say(row, trial)
-        self._n_open = len(self._rows)
-
-    def _tell_on(self) -> None:
-        """Tell the study of the candidates that are done, up to the first one that is not."""
-        while self._n_told < len(self._rows):
-            row = self._rows[self._n_told]
-            if row.outcomes is None or row.trial is None:
-                return
-            self._say(row, row.trial)
+    def stop(self, number: int, outcomes: Sequence[Outcome], why: str) -> None:
+        """Note that candidate *number* ends with these *outcomes*, and *why* before all its folds are done."""
+        self._rows[number].outcomes, self._rows[number].why = outcomes, why
+        if not self._is_asked:
+            self._end(self._rows[number])
+            return
+        while self._n_told < len(self._rows) and self._rows[self._n_told].outcomes is not None:
+            self._end(self._rows[self._n_told])
             self._n_told += 1
 
-    def _say(self, row: _Row, trial: Trial) -> None:
-        assert self.study is not None
-        assert row.outcomes is not None
-        values = self._values(row.outcomes)
-        error: str | None = next((outcome["fit_error"] for outcome in row.outcomes if outcome["fit_error"]), None)
-        is_usable = all(np.isfinite(values[name]) for name in self.objectives)
-        message = None if error is None or is_usable else error.strip().splitlines()[-1]
-        _end(self.study, trial, row.extra | values, message)
+    def stopped(self, number: int) -> str:
+        """Return why an earlier run of the search has ended candidate *number* early; nothing, if it did not."""
+        trial = self._rows[number].trial
+        return (trial.message or "stopped") if trial is not None and trial.state == "stopped" else ""
 
-    def _values(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
-        """Return the means over the folds that ``cv_results_`` has, of the test scores and the times."""
-        names = {name for outcome in outcomes for name in _scores_of(outcome)} | set(self.objectives)
-        folds = {name: [_score_of(outcome, name) for outcome in outcomes] for name in names}
+    def finish(self) -> None:
+        """Note that there will be no more: what has not ended waits, and other processes may run the study."""
+        from whet.core.events import Draft, Kind
+
+        payload = {"reason": "the search has ended before", "counts": False}
+        try:
+            if self.study is not None and (running := self.study.ledger.history.running):
+                drafts = [Draft(Kind.REQUEUED, trial.number, payload, trial.token, time.time()) for trial in running]
+                self.study.ledger.commit(drafts)
+        finally:
+            self._stack.close()
+
+    def values(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
+        """Return the means over *outcomes* that ``cv_results_`` has, of the test scores and the times."""
+        names = {name: None for outcome in outcomes for name in scores_of(outcome)} | dict.fromkeys(self.objectives)
+        folds = {name: [score_of(outcome, name) for outcome in outcomes] for name in names}
         times = {name: [outcome[name] for outcome in outcomes] for name in ("fit_time", "score_time")}
         return {name: float(np.mean(values)) for name, values in (times | folds).items()}
 
+    # ---- the study
+    def _open(self, space: Space, directions: Mapping[str, str], by: Chooser) -> Study:
+        self.objectives = tuple(directions)
+        self.study = opened_study(self.place, self.name, space, directions, by, self._stack)
+        self._found = self.study.trials
+        return self.study
 
-def _scores_of(outcome: Outcome) -> Mapping[str, float]:
-    """Return the test scores by name; a failed fit has one number for all, whatever they are called."""
-    scores = outcome["test_scores"]
-    if not isinstance(scores, dict):
-        return {}
-    return {metric_name(name): of for name, of in scores.items()}
+    def _give(self, first: int) -> None:
+        """Give the candidates from row *first* on to the study, but for those that it has from an earlier run."""
+        if self._described is None:
+            self._open_given()
+        assert self._described is not None and self.study is not None
+        rows = self._rows[first:]
+        try:
+            configs = [self._described.config(row.parameters) for row in rows]
+        except ConfigError as error:
+            if self.place is not None:
+                raise ValueError(
+                    "A search that is kept (store=, name=) has to have all values of its candidates in the first batch "
+                    f"of them: {error}. Leave out store= and name="
+                ) from None
+            self._give_anew()
+            return
+        found = self._found[first : first + len(rows)]
+        for number, (config, trial) in enumerate(zip(configs, found, strict=False), first):
+            if value_key(config) != value_key(trial.config):
+                raise ValueError(
+                    f"The study {self.name!r} is another search: candidate {number} was "
+                    f"{shortened(repr(trial.config))} and is {shortened(repr(config))}. Give what the candidates are "
+                    "made of, and random_state, as they were, or give this search another name=."
+                )
+        trials = [*found, *enqueued(self.study.ledger, configs[len(found) :])]
+        if self.place is None:
+            trials = self.study.ask(len(trials))  # all of them at once, as nobody looks on
+        for row, trial in zip(rows, trials, strict=True):
+            row.trial = trial
 
+    def _open_given(self) -> None:
+        """Open the study of candidates that scikit-learn says; all so far show what they may be."""
+        self._described = described([row.parameters for row in self._rows], self.wider())
+        directions = dict.fromkeys(self.objectives, "maximize")
+        by = Chooser(n_candidates=len(self._rows), objects=self._described.objects)
+        self._open(self._described.space, directions, by)
 
-def _score_of(outcome: Outcome, name: str) -> float:
-    """Return the score of that *name*; where no metric is called so, the first one, or what there is for all."""
-    if not isinstance(outcome["test_scores"], dict):
-        return float(outcome["test_scores"])
-    scores = _scores_of(outcome)
-    return float(scores[name] if name in scores else next(iter(scores.values()), np.nan))
+    def _give_anew(self) -> None:
+        """Make another study, as candidates have values that none before had."""
+        self._open_given()
+        self._give(0)
+        for row in self._rows:
+            if row.outcomes is not None:
+                self._end(row)
 
+    def _start(self, row: _Row, outcomes: Sequence[Outcome], *drafts: Draft) -> None:
+        """Let the trial of *row*, which waits, run since the fits that came to *outcomes* began; write *drafts*."""
+        assert row.trial is not None and self.study is not None
+        times = [outcome[name] for outcome in outcomes for name in ("fit_time", "score_time")]
+        row.trial = started(self.study.ledger, row.trial, sum(filter(math.isfinite, times)), *drafts)
 
-def metric_name(name: Any) -> str:
-    """Return how a study calls the metric that scikit-learn calls *name*."""
-    return name if isinstance(name, str) and name.strip() else f"score {name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """A study as it can be pickled: its name, its problem as JSON, and of each trial config, values and failure."""
-
-    name: str
-    problem: Mapping[str, Any]
-    trials: Sequence[tuple[Mapping[str, Any], Mapping[str, float], str | None]]
-
-
-def frozen(study: Study) -> Frozen:
-    """Return what `thawed` makes a study of again, one in memory that knows the same."""
-    trials = [(trial.config or {}, trial.values, trial.message if trial.cause else None) for trial in study.trials]
-    return Frozen(study.name, study.ledger.history.problem.to_json(), trials)
-
-
-def thawed(ice: Frozen) -> Study:
-    """Return the study that *ice* was made of."""
-    from whet.core.problem import Problem
-
-    problem = Problem.from_json(ice.problem)
-    directions = {objective.name: objective.direction for objective in problem.objectives}
-    study, trials = _given(ice.name, problem.space, directions, [config for config, _, _ in ice.trials])
-    for trial, (_, values, message) in zip(trials, ice.trials, strict=True):
-        _end(study, trial, values, message)
-    return study
-
-
-def _given(
-    name: str, space: Space, directions: Mapping[str, str], configs: Sequence[Mapping[str, Any]]
-) -> tuple[Study, list[Trial]]:
-    """Return a study in memory, and its trials, which are of *configs* and run."""
-    from whet.study import Study  # heavy, and workers, which import this package, need none
-
-    study = Study(space, directions, sampler="random", seed=0, name=name)
-    for config in configs:
-        study.enqueue(config)
-    return study, study.ask(len(configs))
-
-
-def _end(study: Study, trial: Trial, values: Mapping[str, float], message: str | None) -> None:
-    if message is None:
-        study.tell(trial, values)
-    else:
-        study.fail(trial, message=message)
+    def _end(self, row: _Row) -> None:
+        """End the trial of *row*, unless an earlier run of the search did."""
+        assert self.study is not None and row.trial is not None and row.outcomes is not None
+        if row.trial.state.is_final:
+            return
+        if row.trial.state == "waiting":
+            self._start(row, row.outcomes)
+        values = row.extra | self.values(row.outcomes)
+        error: str | None = next((outcome["fit_error"] for outcome in row.outcomes if outcome["fit_error"]), None)
+        is_usable = all(np.isfinite(values[name]) for name in self.objectives)
+        message = None if error is None or is_usable else error.strip().splitlines()[-1]
+        row.trial = ended(self.study, row.trial, values, message, row.why)

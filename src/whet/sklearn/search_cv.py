@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from itertools import product
 from math import ceil
@@ -13,18 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 
+from whet.core.problem import Fidelity
 from whet.errors import SearchExhausted, UsageError
-from whet.sklearn.recording import SINGLE, Record, metric_name
-from whet.sklearn.searching import CACHE, Evaluation, Searching
+from whet.sklearn.evaluation import Evaluation
+from whet.sklearn.searching import OPTIONS, RACING, Searching
 from whet.sklearn.spaces import Searched, searched
 
 if TYPE_CHECKING:
+    from whet.core.protocols import Scheduler
     from whet.core.trial import Trial
+    from whet.sklearn.recording import Record
+    from whet.sklearn.spending import Spending
     from whet.study import Study
 
 _MOST_SWAPPED = 1000  # combinations of steps that a parameter's name is tried on
@@ -54,11 +58,19 @@ class SearchCV(Searching):
             ``"random"``, ``"grid"``, with options as in ``"tpe(n_start=10)"``, or a `Sampler`.
         n_trials: how many candidates; fewer where the space has no more.
         scoring: as for scikit-learn's searches; scores are maximized. Of several metrics the one that *refit* names
-            is the objective. Where it names none, all are if the strategy can take several, which ``"gp"``,
+            is the objective. Where it names none, all are if strategy and scheduler can take several, which ``"gp"``,
             ``"tpe"`` and ``"cmaes"`` cannot: then the first one is, as also where a function scores.
         n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score: as for scikit-learn's searches.
         random_state: a whole number is the seed of the study; a generator, or for None numpy's global one, draws it.
         cache: as for `whet.sklearn.GridSearchCV`.
+        scheduler: lets most candidates have only little of what *fidelity* says: ``"asha"``,
+            ``"asha(type=promotion)"``, ``"successive_halving"``, ``"hyperband"``, ``"median"``, ``"percentile"``,
+            ``"patience"``, ``"threshold(lower=0.5)"``, ``"racing"``, ``"freeze_thaw"``, several as in
+            ``"asha + patience"``, or a `Scheduler`. Candidates advance in rounds, all that run by one step.
+        fidelity: ``"samples"`` to train on, of the largest training part, nested and the same for all; or ``"folds"``;
+            or a parameter of the estimator with its bounds, as ``{"n_estimators": (10, 300)}``. Bounds may be given for
+            samples too. By default samples, for racing folds. ``cv_results_`` has what each candidate came to at its
+            ``n_resources``; those at ``max_resources_`` rank first.
     """
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 - as scikit-learn has it
@@ -67,7 +79,10 @@ class SearchCV(Searching):
         "strategy": [str, HasMethods("suggest")],
         "n_trials": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
-        "cache": CACHE,
+        "scheduler": [str, list, tuple, HasMethods(["assign", "decide"]), None],
+        "fidelity": [str, Mapping, Fidelity, None],
+        **OPTIONS,
+        **RACING,
     }
     _doc_link_module = ""  # scikit-learn has no page on it
 
@@ -88,6 +103,16 @@ class SearchCV(Searching):
         error_score: Any = np.nan,
         return_train_score: Any = False,
         cache: str | os.PathLike[str] | None = None,
+        racing: bool = False,
+        store: Any = None,
+        name: str | None = None,
+        resume: bool = False,
+        timeout: float | None = None,
+        fit_timeout: float | None = None,
+        progress: bool = False,
+        complexity: Any = None,
+        scheduler: Any = None,
+        fidelity: Any = None,
     ) -> None:
         super().__init__(
             estimator=estimator,
@@ -105,57 +130,147 @@ class SearchCV(Searching):
         self.n_trials = n_trials
         self.random_state = random_state
         self.cache = cache
+        self.racing = racing
+        self.store = store
+        self.name = name
+        self.resume = resume
+        self.timeout = timeout
+        self.fit_timeout = fit_timeout
+        self.progress = progress
+        self.complexity = complexity
+        self.scheduler = scheduler
+        self.fidelity = fidelity
 
     def _run_search(self, evaluate_candidates: Evaluation, *, callback_ctx: Any = None) -> None:
         """Ask the study for candidates, evaluate them, and let it know, until there were enough."""
         within = searched(self.space)
         _check_names(self.estimator, within)
-        objectives, study = self._begun(within)
-        evaluate_candidates.record = Record(study.name, self.refit, study, objectives)
-        n_at_a_time = ceil(evaluate_candidates.n_workers / max(1, self.n_splits_))
-        n_fits = self.n_trials * self.n_splits_
+        spending = self._spending(evaluate_candidates, within)
+        n_fits = None if spending else self.n_trials * self.n_splits_
         search = callback_ctx.subcontext(task_name="search", max_subtasks=n_fits, sequential_subtasks=False)
         search.call_on_fit_task_begin(estimator=self)
-        for trials in _asked(study, int(self.n_trials), n_at_a_time):
-            candidates = [within.parameters(trial.config or {}) for trial in trials]
-            evaluate_candidates.evaluate(candidates, callback_ctx=search, trials=trials)
-        evaluate_candidates.conclude(evaluate_candidates.outcomes)
+        if spending:
+            spending.run(search)
+        else:
+            self._run_trials(evaluate_candidates, within, search)
+        evaluate_candidates.conclude()
         search.call_on_fit_task_end(estimator=self)
 
-    def _begun(self, within: Searched) -> tuple[tuple[str, ...], Study]:
-        """Return the objectives, and a study of them that has no trials yet."""
+    def _run_trials(self, evaluation: Evaluation, within: Searched, callback_ctx: Any) -> None:
+        """Evaluate candidates on all splits, some at a time; first those of earlier runs of the search."""
+        study = self._begun(evaluation.record, within)
+        n_at_a_time = ceil(evaluation.n_workers / max(1, self.n_splits_))
+        if evaluation.showing is not None:
+            evaluation.showing.foresee(min(int(self.n_trials), within.space.size or int(self.n_trials)))
+        for trials in _asked(study, int(self.n_trials), n_at_a_time, evaluation.record.trials()):
+            candidates = [within.parameters(trial.config or {}) for trial in trials]
+            evaluation.evaluate(candidates, callback_ctx=callback_ctx, trials=trials)
+
+    def _spending(self, evaluation: Evaluation, within: Searched) -> Spending | None:
+        """Return what evaluates candidates as a scheduler says, where there is one.
+
+        Raises:
+            ValueError: it cannot be done as it is asked for.
+        """
+        if self.scheduler is None:
+            if self.fidelity is not None:
+                raise ValueError(f"fidelity={self.fidelity!r} is for a scheduler, and there is none: give scheduler=")
+            return None
+        if self.racing:
+            raise ValueError("racing=True and a scheduler both end candidates early; give one of them")
+        from whet.schedulers.names import scheduler_from
+        from whet.sklearn.fidelities import FOLDS, SAMPLES, axis_of, compares_folds, fidelity_of
+        from whet.sklearn.spending import Spending
+
+        if not evaluation.splits:
+            raise ValueError("No fits were performed. Was the CV iterator empty?")
+        scheduler = scheduler_from(clone(self.scheduler, safe=False))
+        known = self.estimator, evaluation.splits, evaluation.y
+        fidelity = fidelity_of(self.fidelity, scheduler, *known)
+        if fidelity.name not in (SAMPLES, FOLDS):
+            self._check_resource(fidelity, within)
+        is_by_fold = compares_folds(scheduler)
+        # What a trial comes to is the mean over its folds, if each is reported by itself.
+        rules = {"rules": {"take": f"mean:{self.n_splits_}"}} if is_by_fold else None
+        study = self._begun(evaluation.record, within, scheduler, fidelity, rules)
+        self.min_resources_, self.max_resources_ = fidelity.low, fidelity.high
+        axis = axis_of(fidelity, scheduler, *known, study.ledger.history.seed)
+        if self.verbose > 0:
+            print(f"Up to {self.n_trials} candidates, each with {fidelity.low} to {fidelity.high} {fidelity.name}")
+        return Spending(evaluation, evaluation.record, study, axis, within, int(self.n_trials), is_by_fold)
+
+    def _check_resource(self, fidelity: Fidelity, within: Searched) -> None:
+        """See that the fidelity is a parameter of the estimator that nothing else sets."""
+        if fidelity.name in within.space:
+            raise ValueError(
+                f"{fidelity.name!r} is in the space and the fidelity as well: the scheduler says what it is, so leave "
+                "it out of the space"
+            )
+        if fidelity.name not in self.estimator.get_params():
+            _check_name(self.estimator, fidelity.name, fidelity.low, within)
+
+    def _choose(self, refit_metric: Any, results: Mapping[str, Any]) -> None:
+        """Set which candidate is the best one: where there is a scheduler, of those that have come the furthest."""
+        if self.scheduler is None:
+            super()._choose(refit_metric, results)
+            return
+        from whet.sklearn.spending import rank_by_budget
+
+        furthest = rank_by_budget(results)
+        super()._choose(refit_metric, results)
+        if furthest < self.max_resources_:
+            warnings.warn(
+                f"No candidate has come to n_resources={self.max_resources_}: the best one is the best of those at "
+                f"{furthest}. All others have failed, were stopped before, or there was no time for more.",
+                stacklevel=3,
+            )
+
+    def _begun(
+        self,
+        record: Record,
+        within: Searched,
+        scheduler: Scheduler | None = None,
+        fidelity: Fidelity | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Study:
+        """Return the study that chooses the candidates, as *record* has it."""
         from whet.core.problem import problem_of
         from whet.samplers.names import check_sampler, sampler_from
-        from whet.study import Study  # heavy, and workers, which import this package, need none of these
+        from whet.schedulers.names import check_scheduler, scheduler_from  # workers need none of these
 
         sampler = sampler_from(clone(self.strategy, safe=False))  # what it remembers is no parameter of ours
-        directions = dict.fromkeys(self._objectives(), "maximize")
+        directions = dict.fromkeys(record.objectives, "maximize")
         try:
-            check_sampler(sampler, problem_of(within.space, directions, (), None))
+            problem = problem_of(within.space, directions, (), fidelity)
+            check_sampler(sampler, problem)
+            check_scheduler(scheduler_from(scheduler), problem, None)
         except UsageError:  # if not of how many objectives there are, of something that the study says again
             directions = dict.fromkeys([next(iter(directions))], "maximize")
         if isinstance(self.random_state, Integral):
             seed = int(self.random_state)
         else:
             seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        return tuple(directions), Study(within.space, directions, sampler=sampler, seed=seed, name=type(self).__name__)
+        return record.open(
+            within.space,
+            directions,
+            sampler=sampler,
+            scheduler=scheduler,
+            fidelity=fidelity,
+            seed=seed,
+            objects=within.objects,
+            settings=settings,
+        )
 
-    def _objectives(self) -> list[str]:
-        """Return what there is to maximize, the metric that *refit* names or all of them."""
-        scorers, _ = self._get_scorers()
-        is_several = isinstance(scorers, _MultimetricScorer)
-        if isinstance(self.refit, str) and (is_several or callable(self.scoring)):
-            return [metric_name(self.refit)]
-        return [metric_name(name) for name in scorers._scorers] if is_several else [SINGLE]
 
-
-def _asked(study: Study, n_trials: int, n_at_a_time: int) -> Iterator[list[Trial]]:
-    """Yield so many trials at a time, until there are *n_trials* of them or the space has no more.
+def _asked(study: Study, n_trials: int, n_at_a_time: int, known: list[Trial]) -> Iterator[list[Trial]]:
+    """Yield those that are *known*, then so many trials at a time, until there are *n_trials* or the space has no more.
 
     Raises:
         ValueError: the space has no config at all.
     """
-    n_asked = 0
+    if known:
+        yield known
+    n_asked = len(known)
     while n_asked < n_trials:
         try:
             trials = study.ask(min(n_at_a_time, n_trials - n_asked))
@@ -176,14 +291,14 @@ def _check_names(estimator: Any, within: Searched) -> None:
     known = estimator.get_params()
     for name in within.space:
         if name not in known:
-            _check_name(estimator, name, within)
+            sample = within.space[name].sample(np.random.default_rng(0))
+            _check_name(estimator, name, within.parameters({name: sample})[name], within)
 
 
-def _check_name(estimator: Any, name: str, within: Searched) -> None:
+def _check_name(estimator: Any, name: str, value: Any, within: Searched) -> None:
     """See that *estimator* takes the parameter *name*, which it does not have as it is."""
     parts = name.split("__")
     above = [other for n in range(1, len(parts)) if (other := "__".join(parts[:n])) in within.objects]
-    value = within.parameters({name: within.space[name].sample(np.random.default_rng(0))})[name]
     refusals = []
     for n_tried, values in enumerate(product(*(within.objects[other].values() for other in above))):
         if n_tried == _MOST_SWAPPED:

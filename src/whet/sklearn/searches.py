@@ -21,7 +21,7 @@ from sklearn.model_selection import RandomizedSearchCV as _RandomizedSearchCV
 from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV as _HalvingGridSearchCV
 from sklearn.model_selection._search_successive_halving import HalvingRandomSearchCV as _HalvingRandomSearchCV
 
-from whet.sklearn.searching import CACHE, Searching
+from whet.sklearn.searching import OPTIONS, RACING, Searching
 
 _Kind = TypeVar("_Kind", bound=type)
 
@@ -36,7 +36,7 @@ def _documented(kind: _Kind) -> _Kind:
 class GridSearchCV(_GridSearchCV, Searching):
     """Every combination of listed values, cross-validated; see ``sklearn.model_selection.GridSearchCV``."""
 
-    _parameter_constraints: dict[str, Any] = {**_GridSearchCV._parameter_constraints, "cache": CACHE}  # noqa: RUF012
+    _parameter_constraints: dict[str, Any] = {**_GridSearchCV._parameter_constraints, **OPTIONS, **RACING}  # noqa: RUF012
 
     def __init__(
         self,
@@ -52,6 +52,14 @@ class GridSearchCV(_GridSearchCV, Searching):
         error_score: Any = np.nan,
         return_train_score: Any = False,
         cache: str | os.PathLike[str] | None = None,
+        racing: bool = False,
+        store: Any = None,
+        name: str | None = None,
+        resume: bool = False,
+        timeout: float | None = None,
+        fit_timeout: float | None = None,
+        progress: bool = False,
+        complexity: Any = None,
     ) -> None:
         super().__init__(
             estimator,
@@ -66,13 +74,21 @@ class GridSearchCV(_GridSearchCV, Searching):
             return_train_score=return_train_score,
         )
         self.cache = cache
+        self.racing = racing
+        self.store = store
+        self.name = name
+        self.resume = resume
+        self.timeout = timeout
+        self.fit_timeout = fit_timeout
+        self.progress = progress
+        self.complexity = complexity
 
 
 @_documented
 class RandomizedSearchCV(_RandomizedSearchCV, Searching):
     """A number of drawn candidates, cross-validated; see ``sklearn.model_selection.RandomizedSearchCV``."""
 
-    _parameter_constraints: dict[str, Any] = {**_RandomizedSearchCV._parameter_constraints, "cache": CACHE}  # noqa: RUF012
+    _parameter_constraints: dict[str, Any] = {**_RandomizedSearchCV._parameter_constraints, **OPTIONS, **RACING}  # noqa: RUF012
 
     def __init__(
         self,
@@ -90,6 +106,14 @@ class RandomizedSearchCV(_RandomizedSearchCV, Searching):
         error_score: Any = np.nan,
         return_train_score: Any = False,
         cache: str | os.PathLike[str] | None = None,
+        racing: bool = False,
+        store: Any = None,
+        name: str | None = None,
+        resume: bool = False,
+        timeout: float | None = None,
+        fit_timeout: float | None = None,
+        progress: bool = False,
+        complexity: Any = None,
     ) -> None:
         super().__init__(
             estimator,
@@ -106,13 +130,21 @@ class RandomizedSearchCV(_RandomizedSearchCV, Searching):
             return_train_score=return_train_score,
         )
         self.cache = cache
+        self.racing = racing
+        self.store = store
+        self.name = name
+        self.resume = resume
+        self.timeout = timeout
+        self.fit_timeout = fit_timeout
+        self.progress = progress
+        self.complexity = complexity
 
 
 @_documented
 class HalvingGridSearchCV(_HalvingGridSearchCV, Searching):
     """Every combination on few resources, the better ones on more; see scikit-learn's ``HalvingGridSearchCV``."""
 
-    _parameter_constraints: dict[str, Any] = {**_HalvingGridSearchCV._parameter_constraints, "cache": CACHE}  # noqa: RUF012
+    _parameter_constraints: dict[str, Any] = {**_HalvingGridSearchCV._parameter_constraints, **OPTIONS}  # noqa: RUF012
 
     def __init__(
         self,
@@ -133,6 +165,13 @@ class HalvingGridSearchCV(_HalvingGridSearchCV, Searching):
         n_jobs: Any = None,
         verbose: Any = 0,
         cache: str | os.PathLike[str] | None = None,
+        store: Any = None,
+        name: str | None = None,
+        resume: bool = False,
+        timeout: float | None = None,
+        fit_timeout: float | None = None,
+        progress: bool = False,
+        complexity: Any = None,
     ) -> None:
         super().__init__(
             estimator,
@@ -152,13 +191,20 @@ class HalvingGridSearchCV(_HalvingGridSearchCV, Searching):
             verbose=verbose,
         )
         self.cache = cache
+        self.store = store
+        self.name = name
+        self.resume = resume
+        self.timeout = timeout
+        self.fit_timeout = fit_timeout
+        self.progress = progress
+        self.complexity = complexity
 
 
 @_documented
 class HalvingRandomSearchCV(_HalvingRandomSearchCV, Searching):
     """Drawn candidates on few resources, the better ones on more; see scikit-learn's ``HalvingRandomSearchCV``."""
 
-    _parameter_constraints: dict[str, Any] = {**_HalvingRandomSearchCV._parameter_constraints, "cache": CACHE}  # noqa: RUF012
+    _parameter_constraints: dict[str, Any] = {**_HalvingRandomSearchCV._parameter_constraints, **OPTIONS}  # noqa: RUF012
 
     def __init__(
         self,
@@ -180,6 +226,13 @@ class HalvingRandomSearchCV(_HalvingRandomSearchCV, Searching):
         n_jobs: Any = None,
         verbose: Any = 0,
         cache: str | os.PathLike[str] | None = None,
+        store: Any = None,
+        name: str | None = None,
+        resume: bool = False,
+        timeout: float | None = None,
+        fit_timeout: float | None = None,
+        progress: bool = False,
+        complexity: Any = None,
     ) -> None:
         super().__init__(
             estimator,
@@ -200,3 +253,10 @@ class HalvingRandomSearchCV(_HalvingRandomSearchCV, Searching):
             verbose=verbose,
         )
         self.cache = cache
+        self.store = store
+        self.name = name
+        self.resume = resume
+        self.timeout = timeout
+        self.fit_timeout = fit_timeout
+        self.progress = progress
+        self.complexity = complexity

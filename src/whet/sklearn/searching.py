@@ -8,36 +8,56 @@ from __future__ import annotations
 
 import os
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from inspect import signature
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.model_selection._split import check_cv
-from sklearn.model_selection._validation import _insert_error_scores, _warn_or_raise_about_fit_failures
+from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _check_method_params, indexable
 
-from whet.sklearn.kept import Cache, n_workers_of, opened
-from whet.sklearn.plans import plan
-from whet.sklearn.recording import Frozen, Record, frozen, thawed
-from whet.sklearn.tasks import Outcome, Work, outcomes_of, pool_of, tasks_of
+from whet.sklearn.evaluation import Evaluation, TimeUp
+from whet.sklearn.freezing import Frozen, frozen, thawed
+from whet.sklearn.kept import opened
+from whet.sklearn.recording import record_of
+from whet.sklearn.showing import Showing, shown
+from whet.sklearn.tasks import Work, pool_of
 
 if TYPE_CHECKING:
-    from whet.core.trial import Trial
     from whet.study import Study
 
-
-CACHE = [str, os.PathLike, None]  # what the parameter may be, as scikit-learn checks it
+_SECONDS = [Interval(Real, 0, None, closed="neither"), None]
+OPTIONS: dict[str, Any] = {  # what our own parameters may be, as scikit-learn checks it
+    "cache": [str, os.PathLike, None],
+    "store": [str, os.PathLike, HasMethods(["append", "read"]), None],
+    "name": [str, None],
+    "resume": ["boolean"],
+    "timeout": _SECONDS,
+    "fit_timeout": _SECONDS,
+    "progress": ["boolean"],
+    "complexity": [str, list, tuple, callable, None],
+}
+RACING: dict[str, Any] = {"racing": ["boolean"]}  # of searches that do not halve
 
 
 class Searching(BaseSearchCV):
     """A search whose fits whet runs."""
 
     _study: Study | Frozen | None = None
+    # As they are where a class of somebody's own does not have them.
     cache: str | os.PathLike[str] | None = None
+    racing: bool = False
+    store: Any = None
+    name: str | None = None
+    resume: bool = False
+    timeout: float | None = None
+    fit_timeout: float | None = None
+    progress: bool = False
+    complexity: Any = None
     _doc_link_module = "whet"  # of the link that notebooks show; it leads to the class of scikit-learn
 
     @_fit_context(prefer_skip_nested_validation=False)  # the estimator's own parameters are not checked yet
@@ -55,6 +75,12 @@ class Searching(BaseSearchCV):
             PicklingError: something cannot be sent to the workers; the message says what.
         """
         self._study = None  # nor may the last one travel to the workers
+        with shown(self) as showing:
+            self._fit(X, y, params, showing)
+        return self
+
+    def _fit(self, X: Any, y: Any, params: Mapping[str, Any], showing: Showing | None) -> None:
+        """Do what `fit` says, and tell *showing* how it goes."""
         scorers, refit_metric = self._get_scorers()
         X, y = indexable(X, y)
         params = _check_method_params(X, params=params)
@@ -65,25 +91,30 @@ class Searching(BaseSearchCV):
         split_params = routed.splitter.split
         self._check_input_parameters(X=X, y=y, split_params=split_params)
         self.n_splits_ = self._checked_cv_orig.get_n_splits(X, y, **split_params)
-        work = Work(clone(self.estimator), self._fit_options(scorers, routed))
+        work = Work(clone(self.estimator), self._fit_options(scorers, routed), fit_timeout=self.fit_timeout)
 
         with pool_of(self.n_jobs, self.pre_dispatch) as pool, opened(self.cache, X, y, pool) as cache:
-            evaluation = Evaluation(self, work, X, y, split_params, pool, cache)
-            self._search(evaluation, root)
-        first_scores = evaluation.outcomes[0]["test_scores"]
+            evaluation = Evaluation(self, work, X, y, split_params, pool, cache, refit_metric)
+            evaluation.showing = showing
+            with record_of(self, scorers, X, y, params, lambda: evaluation.splits) as evaluation.record:
+                interrupt = self._search(evaluation, root)
+        first_scores = evaluation.first_scores
         self.multimetric_ = isinstance(first_scores, dict)
         if callable(self.scoring) and self.multimetric_:  # only now is it known what the function scores
             self._check_refit_for_multimetric(first_scores)
             refit_metric = self.refit
 
         self._choose(refit_metric, evaluation.results)
-        if self.refit:
-            self._refit(work.estimator, told, root, routed.estimator.fit)
         self.scorer_ = scorers._scorers if isinstance(scorers, _MultimetricScorer) else scorers
         self.cv_results_ = evaluation.results
         self._study = evaluation.record.study
+        if showing is not None:
+            showing.chosen()
+        if interrupt is not None:
+            raise interrupt
+        if self.refit:
+            self._refit(work.estimator, told, root, routed.estimator.fit)
         told.end(root)
-        return self
 
     @property
     def study_(self) -> Study:
@@ -119,12 +150,33 @@ class Searching(BaseSearchCV):
             "caller": self,
         }
 
-    def _search(self, evaluation: Evaluation, root: Any) -> None:
-        """Let the search say its candidates, and evaluate them."""
+    def _search(self, evaluation: Evaluation, root: Any) -> KeyboardInterrupt | None:
+        """Let the search say its candidates, and evaluate them; return what interrupted it after some were done.
+
+        Raises:
+            TimeoutError: none was done in time.
+            KeyboardInterrupt: none was done before.
+        """
         # A search of somebody's own may have been written before there were callbacks.
         knows_callbacks = "callback_ctx" in signature(self._run_search).parameters
-        self._run_search(evaluation, **({"callback_ctx": root} if knows_callbacks else {}))
-        evaluation.record.finish()
+        interrupt = None
+        try:
+            self._run_search(evaluation, **({"callback_ctx": root} if knows_callbacks else {}))
+        except TimeUp:
+            if not any(row.is_done for row in evaluation.rows):
+                raise TimeoutError(
+                    f"No candidate was done within timeout={self.timeout} s. Give the search more time, or each "
+                    "candidate less to do: fewer splits, less data."
+                ) from None
+            evaluation.conclude()
+            if evaluation.showing is not None:
+                evaluation.showing.time_is_up()
+        except KeyboardInterrupt as error:
+            if not any(row.is_done for row in evaluation.rows):
+                raise
+            evaluation.conclude()
+            interrupt = error
+        return interrupt
 
     def _check_refit_for_multimetric(self, scores: Mapping[str, Any]) -> None:
         """Refuse a refit that names none of *scores*."""
@@ -171,119 +223,3 @@ class _Told:
 
     def end(self, context: Any) -> None:
         context.call_on_fit_task_end(**self._arguments)
-
-
-class Evaluation:
-    """Evaluates the candidates that a search says, batch after batch; it is what ``_run_search`` is given to call.
-
-    Attributes:
-        outcomes: of all fits so far, candidate after candidate, each on all splits.
-        results: ``cv_results_`` so far.
-        record: the study that goes with them.
-        n_workers: how many fits run at a time.
-    """
-
-    def __init__(
-        self,
-        search: Searching,
-        work: Work,
-        X: Any,
-        y: Any,
-        split_params: Mapping[str, Any],
-        pool: Any,
-        cache: Cache | None,
-    ) -> None:
-        self.outcomes: list[Outcome] = []
-        self.results: dict[str, Any] = {}
-        self.record = Record(type(search).__name__, search.refit)
-        self._search, self._work, self._X, self._y, self._pool = search, work, X, y, pool
-        self._split_params, self._cache = split_params, cache
-        self.n_workers = n_workers_of(pool)
-        self._own_splits: list[tuple[Any, Any]] = []
-        self._candidates: list[Mapping[str, Any]] = []
-        self._more: dict[str, list[Any]] = defaultdict(list)
-
-    def __call__(
-        self,
-        candidate_params: Iterable[Mapping[str, Any]],
-        cv: Any = None,
-        more_results: Mapping[str, Sequence[Any]] | None = None,
-        callback_ctx: Any = None,
-    ) -> dict[str, Any]:
-        """Fit every candidate on every split, and return the results of all candidates so far."""
-        return self.conclude(self.evaluate(list(candidate_params), cv, more_results, callback_ctx))
-
-    def evaluate(
-        self,
-        candidates: Sequence[Mapping[str, Any]],
-        cv: Any = None,
-        more_results: Mapping[str, Sequence[Any]] | None = None,
-        callback_ctx: Any = None,
-        trials: Sequence[Trial] | None = None,
-    ) -> list[Outcome]:
-        """Fit every candidate on every split, and return what each fit came to.
-
-        *trials* are those that the candidates are of, where the study of the record asked for them.
-        """
-        search = self._search
-        # Those of the search itself are drawn once, so that all candidates are compared on the same.
-        splits = self._splits(cv) if cv else self._own_splits or self._splits(search._checked_cv_orig)
-        self._own_splits = self._own_splits if cv else splits
-        n_fits = len(candidates) * len(splits)
-        if search.verbose > 0:
-            print(f"Fitting {len(splits)} folds for each of {len(candidates)} candidates, totalling {n_fits} fits")
-        if not n_fits:
-            raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
-        self.record.begin(candidates, more_results, trials)
-        outcomes = self._run(candidates, splits, callback_ctx, more_follow=trials is not None)
-        self._candidates += candidates
-        self.outcomes += outcomes
-        for name, values in (more_results or {}).items():
-            self._more[name] += values
-        return outcomes
-
-    def conclude(self, outcomes: list[Outcome]) -> dict[str, Any]:
-        """Warn of what failed among *outcomes*, and return the results of all candidates so far.
-
-        Raises:
-            ValueError: all of them failed.
-        """
-        search = self._search
-        _warn_or_raise_about_fit_failures(outcomes, search.error_score)
-        if callable(search.scoring):
-            _insert_error_scores(outcomes, search.error_score)
-        self.results = search._format_results(self._candidates, search.n_splits_, self.outcomes, self._more)
-        return self.results
-
-    def _splits(self, cv: Any) -> list[tuple[Any, Any]]:
-        splits = list(cv.split(self._X, self._y, **self._split_params))
-        if len(splits) != self._search.n_splits_:
-            raise ValueError(
-                "cv.split and cv.get_n_splits return inconsistent results. "
-                f"Expected {self._search.n_splits_} splits, got {len(splits)}"
-            )
-        return splits
-
-    def _run(
-        self, candidates: Sequence[Any], splits: Sequence[Any], callback_ctx: Any, *, more_follow: bool
-    ) -> list[Outcome]:
-        """Run the fits, tell the record of each candidate that is done, and return the outcomes in order."""
-        n_fits = len(candidates) * len(splits)
-        n_before = len(self.outcomes) if more_follow else 0  # under the same context
-        # Made before the first fit: they hang on the search, which may not change while it is sent to workers.
-        contexts = [
-            callback_ctx and callback_ctx.subcontext(task_name="candidate-split-evaluation", task_id=n_before + number)
-            for number in range(n_fits)
-        ]
-        outcomes: list[Outcome] = [{}] * n_fits
-        n_left = [len(splits)] * len(candidates)
-        planned = plan(self._work.estimator, candidates, len(splits), self._cache, more_follow=more_follow)
-        tasks = tasks_of(candidates, splits, contexts, planned)
-        for index, outcome in outcomes_of(self._pool, self._work, self._X, self._y, tasks):
-            outcomes[index] = outcome
-            number = index // len(splits)
-            n_left[number] -= 1
-            if not n_left[number]:
-                first = number * len(splits)
-                self.record.tell(len(self._candidates) + number, outcomes[first : first + len(splits)])
-        return outcomes

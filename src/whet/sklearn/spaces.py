@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from whet.errors import SpaceError
+from whet.errors import ConfigError, SpaceError
 from whet.space.choices import Categorical, Constant, Ordinal
 from whet.space.domain import Domain
 from whet.space.plain import is_number, own_copy, plain, shortened, value_key, value_to_json
@@ -24,8 +24,45 @@ _MAY_BE_JSON = (type(None), bool, int, float, str, list, tuple, dict, np.generic
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
-def described(candidates: Sequence[Mapping[str, Any]]) -> tuple[Space, list[dict[str, Any]]]:
-    """Return the space that the *candidates* are from, as far as they show it, and each of them as a config."""
+@dataclass(frozen=True, slots=True)
+class Described:
+    """Candidates, and the space that they are from, as far as they show it.
+
+    Attributes:
+        space: of the configs.
+        objects: name of a parameter to the objects among its values, which stand in configs by labels.
+    """
+
+    space: Space
+    objects: Mapping[str, Sequence[Any]]
+    _values: Mapping[str, Mapping[Hashable, Any]]  # what stands in a config for each value
+
+    def config(self, candidate: Mapping[str, Any]) -> dict[str, Any]:
+        """Return *candidate* as a config.
+
+        Raises:
+            ConfigError: it is not in the space.
+        """
+        config = {}
+        for name, known in self._values.items():
+            key = _key(candidate[name]) if name in candidate else _UNSET
+            config[name] = known[key] if key in known else self._own_value(name, candidate.get(name, _Unset()))
+        if not candidate.keys() <= config.keys():
+            raise ConfigError(f"no candidate before had {', '.join(candidate.keys() - config.keys())}")
+        return config
+
+    def _own_value(self, name: str, value: Any) -> Any:
+        is_json, own = _as_json(value)
+        if not is_json or not self.space[name].contains(own):
+            raise ConfigError(f"{name}: no candidate before had {shortened(_text_of(value))}")
+        return own
+
+
+def described(candidates: Sequence[Mapping[str, Any]], wider: Mapping[str, Domain] | None = None) -> Described:
+    """Return the space that the *candidates* are from, as far as they show it.
+
+    Where it is known what a parameter may be in others that follow, *wider* has its domain.
+    """
     objects: dict[str, dict[Hashable, Any]] = {}
     for candidate in candidates:
         for name, value in candidate.items():
@@ -34,11 +71,9 @@ def described(candidates: Sequence[Mapping[str, Any]]) -> tuple[Space, list[dict
         if any(name not in candidate for candidate in candidates):
             known[_UNSET] = _Unset()
     values = {name: _config_values(known) for name, known in objects.items()}
-    space = Space({name: _domain(list(known.values())) for name, known in values.items()})
-    return space, [
-        {name: known[_key(candidate[name]) if name in candidate else _UNSET] for name, known in values.items()}
-        for candidate in candidates
-    ]
+    domains = {name: _domain(list(known.values())) for name, known in values.items()} | dict(wider or {})
+    labelled = {name: [value for value in known.values() if not _as_json(value)[0]] for name, known in objects.items()}
+    return Described(Space(domains), {name: of for name, of in labelled.items() if of}, values)
 
 
 @dataclass(frozen=True, slots=True)

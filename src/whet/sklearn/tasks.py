@@ -10,17 +10,23 @@ which is sent once for all the tasks of a batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
+import numpy as np
 from sklearn.base import clone
+from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import _num_samples
 
+from whet.sklearn.crashes import Runs, note, noted
+from whet.sklearn.guard import FitTimeout, within
 from whet.sklearn.kept import Cache
 from whet.sklearn.plans import Plan
 from whet.sklearn.prefixes import fit_and_score
-from whet.space.plain import shortened
+from whet.sklearn.sending import unsendable
 
 Outcome = dict[str, Any]  # what one fit came to, as scikit-learn's `_fit_and_score` gives it
 FitAndScore = Callable[..., Outcome]
@@ -34,11 +40,15 @@ class Work:
         estimator: as it is before a candidate's parameters are set; every fit has a clone.
         options: keyword arguments of *fit_and_score* that are the same for all.
         fit_and_score: fits and scores one candidate on one split, with the arguments of scikit-learn's function.
+        fit_timeout: how many seconds that may take; then it has failed.
+        notes: the folder where workers note which fit they are at; None where they need not.
     """
 
     estimator: Any
     options: Mapping[str, Any]
     fit_and_score: FitAndScore = fit_and_score
+    fit_timeout: float | None = None
+    notes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,31 +103,53 @@ def outcomes_of(
     X: Any,
     y: Any,
     tasks: Iterable[Task],
+    *,
+    dead: dict[int, str] | None = None,
 ) -> Iterator[tuple[int, Outcome]]:
-    """Run *tasks*, and yield the index and the outcome of each as it ends.
+    """Run *tasks* on a *pool* that was entered, and yield the index and the outcome of each as it ends.
+
+    A fit that ends its worker process has failed, and so have all others of its candidate. *dead* holds why, by the
+    id of the candidate's parameters: given to several calls, it lets later ones know what earlier ones have found.
 
     Raises:
         PicklingError: something cannot be sent to the workers; the message says what.
+        FitTimeout: a fit took too long, where errors are to be raised.
+        WorkerDied: a fit ended its worker process, where errors are to be raised.
+        TerminatedWorkerError: workers end whatever they are given.
     """
     call = delayed(run_task)
     candidates: dict[int, Mapping[str, Any]] = {}
+    with noted(pool) as notes:
+        sent = work if notes is None else replace(work, notes=notes.folder)
 
-    def calls() -> Iterator[Any]:
-        for task in tasks:
+        def call_of(task: Task) -> Any:
             candidates[task.candidate[0]] = task.parameters
-            yield call(work, X, y, task)
+            return call(sent, X, y, task)
 
-    try:
-        yield from pool(calls())
-    except Exception as error:
-        if type(error).__name__ != "PicklingError":  # by its name, as no module of whet imports pickle
-            raise
-        raise type(error)(f"{error} {_unsendable(work, X, y, candidates.values())}") from error
+        fail = partial(failed, work, X)
+        runs = Runs(pool, tasks, call_of, fail, work.fit_timeout, notes, {} if dead is None else dead)
+        try:
+            yield from runs.outcomes()
+        except Exception as error:
+            if type(error).__name__ != "PicklingError":  # by its name, as no module of whet imports pickle
+                raise
+            culprit = unsendable(work.estimator, work.options, X, y, candidates.values())
+            raise type(error)(f"{error} {culprit}") from error
 
 
 def run_task(work: Work, X: Any, y: Any, task: Task) -> tuple[int, Outcome]:
     """Do the fit that *task* says, in whatever process, and return its index and its outcome."""
-    outcome = work.fit_and_score(
+    file = None if work.notes is None else note(work.notes, task.index)
+    if work.fit_timeout is None:
+        return task.index, _fit(work, X, y, task)
+    try:
+        return task.index, within(work.fit_timeout, partial(_fit, work, X, y, task), file)
+    except FitTimeout as error:
+        return task.index, failed(work, X, task, error, work.fit_timeout)
+
+
+def _fit(work: Work, X: Any, y: Any, task: Task) -> Outcome:
+    return work.fit_and_score(
         clone(work.estimator),
         X,
         y,
@@ -130,38 +162,23 @@ def run_task(work: Work, X: Any, y: Any, task: Task) -> tuple[int, Outcome]:
         **({} if task.cache is None else {"cache": task.cache}),
         **work.options,
     )
-    return task.index, outcome
 
 
-def _unsendable(work: Work, X: Any, y: Any, candidates: Iterable[Mapping[str, Any]]) -> str:
-    """Say what of the fits cannot be pickled, and what to do."""
-    values = {(name, id(value)): value for parameters in candidates for name, value in parameters.items()}
-    parts = [(f"Parameter {name!r} of a candidate", value) for (name, _), value in values.items()]
-    parts += [(f"Parameter {name!r} of the estimator", value) for name, value in _parameters(work.estimator)]
-    options = dict(work.options)
-    if (search := options.pop("caller", None)) is not None:  # its grid may hold what no task has held so far
-        parts += [(f"{name!r} of the search", value) for name, value in search.get_params(deep=False).items()]
-    parts += [(f"The {name}", value) for name, value in options.items()]
-    parts += [("The estimator", work.estimator), ("X", X), ("y", y)]
-    culprits = (f"{name}, {shortened(repr(value))}," for name, value in parts if not _can_be_sent(value))
-    what = next(culprits, "Something that the fits need")
-    return (
-        f"{what} cannot be pickled. Make it picklable (a function in a module rather than a "
-        "lambda, a path rather than an open file), or let the fits run in this process: n_jobs=1, or "
-        "joblib.parallel_config('threading')."
-    )
+def failed(work: Work, X: Any, task: Task, error: Exception, fit_time: float) -> Outcome:
+    """Return the outcome of a *task* that was given up, as scikit-learn's for a fit that raises *error*.
 
-
-def _parameters(estimator: Any) -> list[tuple[str, Any]]:
-    """Return the parameters of *estimator*, the deepest first: what they hold is the better hint."""
-    return sorted(estimator.get_params().items(), key=lambda item: -item[0].count("__"))
-
-
-def _can_be_sent(value: Any) -> bool:
-    import cloudpickle
-
-    try:
-        cloudpickle.dumps(value)
-    except Exception:  # whatever an object's own code raises
-        return False
-    return True
+    Raises:
+        Exception: *error*, where errors are to be raised.
+    """
+    options = work.options
+    score = options.get("error_score", np.nan)
+    if isinstance(score, str):
+        raise error
+    scorer = options.get("scorer")
+    # Where a function gives several scores, scikit-learn puts in their names later.
+    scores = dict.fromkeys(scorer._scorers, score) if isinstance(scorer, _MultimetricScorer) else score
+    outcome = {"fit_error": f"{type(error).__name__}: {error}", "test_scores": scores}
+    if options.get("return_train_score"):
+        outcome["train_scores"] = scores.copy() if isinstance(scores, dict) else scores
+    n_test = np.arange(_num_samples(X))[task.test].size
+    return outcome | {"n_test_samples": n_test, "fit_time": fit_time, "score_time": 0.0}

@@ -1,0 +1,263 @@
+"""Parameters that change nothing in a search, though it tries several values of them.
+
+Two things tell. A parameter of a class of somebody's own that neither fitting nor scoring reads: most often the class
+has used it up in its constructor, and a search sets parameters afterwards. And scores that are the same to the last
+bit wherever candidates differ in that parameter only. Neither is an error of the search, so there is a warning.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABCMeta
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import getattr_static
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from whet.sklearn.names import above
+from whet.sklearn.reading import is_watched, owner_of
+from whet.sklearn.spaces import described
+from whet.space.plain import value_key
+
+_FEWEST_SAMPLES = 100  # of all test parts together, for equal scores to be no accident
+_FEWEST_PAIRS = 2  # of candidates that differ in one parameter, where their scores count right answers
+_OF_SCIKIT_LEARN = "_skl", "_sklearn", "_metadata_request", "_callback"  # attributes that estimators get from it
+
+
+class NoEffectWarning(UserWarning):
+    """A parameter of a search changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A candidate that was fitted and scored.
+
+    Attributes:
+        parameters: of the candidate.
+        outcomes: of its fits, in the order of the splits, as `whet.sklearn.tasks.Outcome`.
+        round: only candidates of the same one are compared: those of others had other resources.
+    """
+
+    parameters: Mapping[str, Any]
+    outcomes: Sequence[Mapping[str, Any]]
+    round: Hashable = None
+
+
+class Reads:
+    """Which parameters no fit of a search has read so far: of classes that are not scikit-learn's, one fit a candidate.
+
+    Args:
+        estimator: what is tuned; not changed.
+        is_shared: whether fits may be given the first steps of a pipeline fitted, so that only the last is watched.
+    """
+
+    def __init__(self, estimator: Any, *, is_shared: bool = False) -> None:
+        self._estimator = estimator
+        self._last = estimator.steps[-1][0] if is_shared and hasattr(estimator, "steps") else None
+        self._may_be_watched: dict[str, bool] = {}
+        self._asked: dict[int, tuple[str, ...]] = {}
+        self._read: set[str] = set()
+        self._unread: dict[str, set[int]] = defaultdict(set)  # the candidates whose fit has not read it
+
+    def names(self, row: int, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return what is to be watched in the fit of a candidate that is next: nothing but in its first."""
+        if row in self._asked:
+            return ()
+        names = (name for name in parameters if name not in self._read and self._watchable(name))
+        self._asked[row] = tuple(name for name in names if not above(name, parameters))  # part and all may be another
+        return self._asked[row]
+
+    def note(self, row: int, unread: Iterable[str] | None) -> None:
+        """Note which of its `names` the fit of a candidate has not read; None where that is not known."""
+        if unread is None:
+            return
+        left = set(unread)
+        for name in self._asked[row]:
+            if name in left:
+                self._unread[name].add(row)
+            else:
+                self._read.add(name)
+
+    def unread(self, tried: Mapping[int, Tried]) -> list[tuple[str, str]]:
+        """Return the parameters that were not read in a single one of the candidates *tried*, and why that may be."""
+        found = []
+        for name, rows in self._unread.items():
+            of = {row for row, one in tried.items() if name in one.parameters}
+            if name not in self._read and of and of <= rows and _varies(name, [tried[row] for row in of]):
+                found.append((name, self._why(name)))
+        return found
+
+    def _watchable(self, name: str) -> bool:
+        if name not in self._may_be_watched:
+            is_hidden = self._last is not None and name.partition("__")[0] != self._last
+            self._may_be_watched[name] = not is_hidden and _may_be_watched(self._estimator, name)
+        return self._may_be_watched[name]
+
+    def _why(self, name: str) -> str:
+        part, attribute = owner_of(self._estimator, name)
+        kind, known = type(part).__name__, part.get_params(deep=False)
+        made = [one for one in vars(part) if one not in known and not one.startswith(_OF_SCIKIT_LEARN)]
+        if made:
+            return (
+                f"fitting and scoring {kind} never reads it. A search sets parameters after the constructor has run, "
+                f"and that of {kind} has made {' and '.join(made)} by then, from the values before. Let the "
+                f"constructor only store its arguments, and use them in fit: self.{made[0]}_ = …"
+            )
+        return (
+            f"fitting and scoring {kind} never reads self.{attribute}. Use it in fit, or leave it out of the search: "
+            "each of its values costs all the fits of the others once more"
+        )
+
+
+def without_effect(reads: Reads, tried: Mapping[int, Tried], n_splits: int) -> list[tuple[str, str]]:
+    """Return the parameters that changed nothing in a search of the candidates *tried*, by row, and what tells.
+
+    Candidates may have been fitted on fewer than all *n_splits* splits. Those that failed count for nothing.
+    """
+    came = {row: one for row, one in tried.items() if _scores(one) is not None}
+    unread = reads.unread(came)
+    known = {name for name, _ in unread}
+    whole = [one for one in came.values() if len(one.outcomes) == n_splits]
+    return unread + [(name, why) for name, why in of_equal_scores(whole) if name not in known]
+
+
+def of_equal_scores(tried: Sequence[Tried]) -> list[tuple[str, str]]:
+    """Return the parameters whose value made no difference to any score of the candidates *tried*, and how that shows.
+
+    Nothing is returned where it may be an accident: few samples, scores that are all the same number, or a single
+    pair of candidates where scores count right answers.
+    """
+    scored = [(one, scores) for one in tried if (scores := _scores(one)) is not None]
+    if len({scores for _, scores in scored}) == len(scored):  # as in most searches, and quickly told
+        return []
+    if _is_one_number(scores for _, scores in scored) or _n_samples(scored[0][0]) < _FEWEST_SAMPLES:
+        return []
+    keys = _keys([one.parameters for one, _ in scored])
+    found = []
+    for name in keys[0]:
+        n_pairs = _n_equal_pairs(name, scored, keys)
+        fewest = _FEWEST_PAIRS if all(_counts_answers(one) for one, _ in scored) else 1
+        if n_pairs is not None and n_pairs >= fewest:
+            what = "the candidates that differ" if n_pairs > 1 else "the two candidates that differ"
+            found.append((name, f"{what} in nothing else have the same scores on every split. Leave it out"))
+    return found
+
+
+def warn_of(found: Iterable[tuple[str, str]]) -> None:
+    """Warn of parameters that were *found* to change nothing, once for each reason; `fit` of a search calls it."""
+    names: dict[str, list[str]] = {}
+    for name, why in found:
+        names.setdefault(why, []).append(name)
+    for why, those in names.items():
+        *first, last = those
+        what = f"Parameters {', '.join(first)} and {last} change" if first else f"Parameter {last} changes"
+        warnings.warn(f"{what} nothing in this search: {why}.", NoEffectWarning, stacklevel=4)
+
+
+def _may_be_watched(estimator: Any, name: str) -> bool:
+    """Tell whether it would show if the parameter *name* of *estimator* were read, and whether nothing else uses it."""
+    known = estimator.get_params()
+    path = above(name, known)
+    if name not in known or len(path) < name.count("__"):
+        return False
+    if not all(_sets_plainly(part) for part in (estimator, *(known[one] for one in path))):
+        return False
+    part, attribute = owner_of(estimator, name)
+    kind = type(part)
+    return (
+        not _is_of_scikit_learn(kind)
+        and type(kind) in (type, ABCMeta)
+        and _inherits(kind, BaseEstimator, "get_params", "set_params", "__sklearn_clone__")
+        and (_inherits(kind, object, "__getattribute__") or is_watched(kind))
+        and attribute in vars(part)
+        and not hasattr(getattr_static(kind, attribute, None), "__set__")  # a property may do what it likes
+    )
+
+
+def _sets_plainly(part: Any) -> bool:
+    """Tell whether setting parameters of *part* does that and nothing else."""
+    kind = type(part)
+    methods = (getattr(kind, name, None) for name in ("get_params", "set_params"))
+    return (
+        not isinstance(part, type)
+        and _inherits(kind, object, "__setattr__")
+        and all(method is not None and _is_of_scikit_learn(method) for method in methods)
+    )
+
+
+def _inherits(kind: type, base: type, *names: str) -> bool:
+    """Tell whether the methods *names* of *kind* are those of *base*."""
+    return all(getattr(kind, name, None) is getattr(base, name) for name in names)
+
+
+def _is_of_scikit_learn(one: Any) -> bool:
+    return str(one.__module__).split(".")[0] == "sklearn"
+
+
+def _varies(name: str, tried: Sequence[Tried]) -> bool:
+    """Tell whether the candidates have several values of the parameter *name*."""
+    return len({key[name] for key in _keys([{name: one.parameters[name]} for one in tried])}) > 1
+
+
+def _keys(candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Hashable]]:
+    """Return for each of *candidates* what tells the values of its parameters from those of others."""
+    space = described(candidates)
+    return [{name: value_key(value) for name, value in space.config(one).items()} for one in candidates]
+
+
+def _scores(one: Tried) -> tuple[Any, ...] | None:
+    """Return all scores of a candidate, None if a fit failed or a score is no finite number."""
+    scores: list[Any] = []
+    for outcome in one.outcomes:
+        if outcome["fit_error"] is not None:
+            return None
+        for kind in ("test_scores", "train_scores"):
+            given = outcome.get(kind, {})
+            scores += given.items() if isinstance(given, dict) else [("", given)]
+    return tuple(scores) if all(np.isfinite(score) for _, score in scores) else None
+
+
+def _is_one_number(scored: Iterable[tuple[Any, ...]]) -> bool:
+    """Tell whether all scores of a metric are the same in all splits of all candidates."""
+    values: dict[str, set[float]] = defaultdict(set)
+    for scores in scored:
+        for metric, score in scores:
+            values[metric].add(score)
+    return all(len(those) == 1 for those in values.values())
+
+
+def _n_samples(one: Tried) -> int:
+    return sum(outcome.get("n_test_samples", 0) for outcome in one.outcomes)
+
+
+def _counts_answers(one: Tried) -> bool:
+    """Tell whether the test scores are shares of the test samples, as accuracy is, so that equal ones come easily."""
+    return all(
+        np.isclose(score * outcome["n_test_samples"], round(score * outcome["n_test_samples"]), rtol=0, atol=1e-6)
+        for outcome in one.outcomes
+        for score in _as_dict(outcome["test_scores"]).values()
+    )
+
+
+def _as_dict(scores: Any) -> Mapping[str, float]:
+    return scores if isinstance(scores, dict) else {"": scores}
+
+
+def _n_equal_pairs(
+    name: str, scored: Sequence[tuple[Tried, tuple[Any, ...]]], keys: Sequence[Mapping[str, Hashable]]
+) -> int | None:
+    """Return how many pairs there are of candidates that differ only in *name*; None if the scores of one do too."""
+    alike: dict[Hashable, tuple[Any, ...]] = {}
+    values: dict[Hashable, set[Hashable]] = defaultdict(set)
+    for (one, scores), key in zip(scored, keys, strict=True):
+        if name not in one.parameters:
+            continue
+        others = one.round, tuple((other, value) for other, value in key.items() if other != name)
+        if alike.setdefault(others, scores) != scores:
+            return None
+        values[others].add(key[name])
+    return sum(len(those) - 1 for those in values.values())
