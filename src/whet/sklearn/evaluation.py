@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.model_selection._validation import _insert_error_scores, _warn_or_raise_about_fit_failures
 
+from whet.sklearn.choosing import OneStandardError
 from whet.sklearn.kept import Cache, n_workers_of
 from whet.sklearn.outcomes import score_of
 from whet.sklearn.plans import plan
@@ -96,11 +97,13 @@ class Evaluation:
         pool: Any,
         cache: Cache | None,
         metric: str,
+        rule: OneStandardError | None = None,
     ) -> None:
         self.rows: list[Row] = []
         self.results: dict[str, Any] = {}
         self.n_workers = n_workers_of(pool)
         self._search, self._work, self._X, self.y, self._pool = search, work, X, y, pool
+        self._rule = rule
         self._split_params, self._cache, self._metric = split_params, cache, metric
         self._ends_at = None if search.timeout is None else time.monotonic() + search.timeout
         self._race = Race(search.n_splits_) if search.racing else None
@@ -162,6 +165,8 @@ class Evaluation:
     ) -> None:
         """Add *candidates* to the rows."""
         n_splits = self._search.n_splits_
+        if self._rule is not None:
+            self._rule.check(candidates, n_splits)
         for number, parameters in enumerate(candidates):
             more = {name: values[number] for name, values in (more_results or {}).items()}
             self.rows.append(Row(parameters, [None] * n_splits, more))

@@ -103,8 +103,9 @@ class Parameter:
         """Return the fits that bring the candidate of *row* from the step *after* to *step*."""
         del after
         name = self.fidelity.name
+        more = {**parameters, name: step}
         return [
-            Fit(row, {**parameters, name: step}, split, train, test, f"split {split}, {name} {step}")
+            Fit(row, more, split, train, test, f"split {split}, {name} {step}")
             for split, (train, test) in enumerate(splits)
         ]
 

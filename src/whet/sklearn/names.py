@@ -53,7 +53,30 @@ def check_space(estimator: Any, within: Searched) -> None:
     known = estimator.get_params()
     for name in within.space:
         if name not in known:
-            _check_name(estimator, name, within, known)
+            value = within.parameters({name: within.space[name].sample(np.random.default_rng(0))})[name]
+            check_name(estimator, name, value, within)
+
+
+def check_name(estimator: Any, name: str, value: Any, within: Searched) -> None:
+    """See that *estimator* takes the parameter *name*, which it does not have as it is, be it with another step.
+
+    Raises:
+        ValueError: it does not.
+    """
+    swapped = above(name, within.objects)
+    refusals = []
+    for n_tried, values in enumerate(product(*(within.objects[other].values() for other in swapped))):
+        if n_tried == _MOST_TRIED:
+            return
+        tried = {**dict(zip(swapped, values, strict=True)), name: value}
+        try:
+            clone(estimator).set_params(**clone(tried, safe=False))
+        except Exception as error:  # whatever an estimator's own code raises
+            refusals.append(error)
+        else:
+            return
+    best = next((error for error in refusals if isinstance(error, ValueError)), refusals[0])
+    raise ValueError(f"{name}: {best}{_meant([name], estimator.get_params())}") from best
 
 
 def above(name: Any, names: Collection[str]) -> list[str]:
@@ -89,22 +112,3 @@ def _meant(unknown: Sequence[str], known: Collection[str]) -> str:
     close = {name: difflib.get_close_matches(name.lower(), by_spelling, n=1) for name in unknown}
     said = [f"{name!r}: did you mean {by_spelling[those[0]]!r}?" for name, those in close.items() if those]
     return f" In this search: {' '.join(said)}" if said else ""
-
-
-def _check_name(estimator: Any, name: str, within: Searched, known: Collection[str]) -> None:
-    """See that *estimator* takes the parameter *name*, which it does not have as it is."""
-    swapped = above(name, within.objects)
-    value = within.parameters({name: within.space[name].sample(np.random.default_rng(0))})[name]
-    refusals = []
-    for n_tried, values in enumerate(product(*(within.objects[other].values() for other in swapped))):
-        if n_tried == _MOST_TRIED:
-            return
-        tried = {**dict(zip(swapped, values, strict=True)), name: value}
-        try:
-            clone(estimator).set_params(**clone(tried, safe=False))
-        except Exception as error:  # whatever an estimator's own code raises
-            refusals.append(error)
-        else:
-            return
-    best = next((error for error in refusals if isinstance(error, ValueError)), refusals[0])
-    raise ValueError(f"{name}: {best}{_meant([name], known)}") from best

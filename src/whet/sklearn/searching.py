@@ -20,9 +20,11 @@ from sklearn.model_selection._split import check_cv
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _check_method_params, indexable
 
+from whet.sklearn.choosing import chosen_by, metric_of
 from whet.sklearn.evaluation import Evaluation, TimeUp
 from whet.sklearn.freezing import Frozen, frozen, thawed
 from whet.sklearn.kept import opened
+from whet.sklearn.optimism import warn_of_selection_bias
 from whet.sklearn.recording import record_of
 from whet.sklearn.showing import Showing, shown
 from whet.sklearn.tasks import Work, pool_of
@@ -81,6 +83,7 @@ class Searching(BaseSearchCV):
 
     def _fit(self, X: Any, y: Any, params: Mapping[str, Any], showing: Showing | None) -> None:
         """Do what `fit` says, and tell *showing* how it goes."""
+        rule = chosen_by(self.refit, self.complexity, self.scoring)
         scorers, refit_metric = self._get_scorers()
         X, y = indexable(X, y)
         params = _check_method_params(X, params=params)
@@ -94,7 +97,7 @@ class Searching(BaseSearchCV):
         work = Work(clone(self.estimator), self._fit_options(scorers, routed), fit_timeout=self.fit_timeout)
 
         with pool_of(self.n_jobs, self.pre_dispatch) as pool, opened(self.cache, X, y, pool) as cache:
-            evaluation = Evaluation(self, work, X, y, split_params, pool, cache, refit_metric)
+            evaluation = Evaluation(self, work, X, y, split_params, pool, cache, refit_metric, rule)
             evaluation.showing = showing
             with record_of(self, scorers, X, y, params, lambda: evaluation.splits) as evaluation.record:
                 interrupt = self._search(evaluation, root)
@@ -102,7 +105,7 @@ class Searching(BaseSearchCV):
         self.multimetric_ = isinstance(first_scores, dict)
         if callable(self.scoring) and self.multimetric_:  # only now is it known what the function scores
             self._check_refit_for_multimetric(first_scores)
-            refit_metric = self.refit
+            refit_metric = metric_of(self.refit)
 
         self._choose(refit_metric, evaluation.results)
         self.scorer_ = scorers._scorers if isinstance(scorers, _MultimetricScorer) else scorers
@@ -115,6 +118,18 @@ class Searching(BaseSearchCV):
         if self.refit:
             self._refit(work.estimator, told, root, routed.estimator.fit)
         told.end(root)
+
+    def score(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Score the best candidate, fitted to all the data, as scikit-learn's searches do; see there.
+
+        Of several metrics that is by the one which *refit* names, also within ``"one_standard_error(…)"``.
+        """
+        metric = metric_of(self.refit)
+        if metric is self.refit:
+            return super().score(X, y, **params)
+        plain = object.__new__(type(self))  # as it would be if refit was the metric, which is what theirs looks up
+        plain.__dict__ = {**self.__dict__, "refit": metric, "complexity": None}
+        return super(Searching, plain).score(X, y, **params)
 
     @property
     def study_(self) -> Study:
@@ -150,6 +165,11 @@ class Searching(BaseSearchCV):
             "caller": self,
         }
 
+    def _get_scorers(self) -> tuple[Any, Any]:
+        """Return the scorers, and the metric that the choice looks at, also where our rule names it."""
+        scorers, metric = super()._get_scorers()
+        return scorers, metric_of(metric)
+
     def _search(self, evaluation: Evaluation, root: Any) -> KeyboardInterrupt | None:
         """Let the search say its candidates, and evaluate them; return what interrupted it after some were done.
 
@@ -180,6 +200,9 @@ class Searching(BaseSearchCV):
 
     def _check_refit_for_multimetric(self, scores: Mapping[str, Any]) -> None:
         """Refuse a refit that names none of *scores*."""
+        if (rule := chosen_by(self.refit, self.complexity, scores)) is not None:
+            rule.check_metric(scores)
+            return
         try:
             super()._check_refit_for_multimetric(scores)
         except ValueError as error:
@@ -189,10 +212,16 @@ class Searching(BaseSearchCV):
         """Set which candidate is the best one, where one metric or *refit* says so."""
         if not self.refit and self.multimetric_:
             return
-        self.best_index_ = self._select_best_index(self.refit, refit_metric, results)
+        rule = chosen_by(self.refit, self.complexity, self.scoring)
+        if rule is None:
+            self.best_index_ = self._select_best_index(self.refit, refit_metric, results)
+        else:
+            self.best_index_ = rule.index(results, refit_metric)
         if not callable(self.refit):
             self.best_score_ = results[f"mean_test_{refit_metric}"][self.best_index_]
         self.best_params_ = results["params"][self.best_index_]
+        if rule is None and not callable(self.refit):
+            warn_of_selection_bias(results, refit_metric)
 
     def _refit(self, estimator: Any, told: _Told, root: Any, fit_params: Mapping[str, Any]) -> None:
         """Fit *estimator* to all the data with the best parameters; those are cloned, as they may be estimators."""

@@ -81,8 +81,8 @@ class Spending:
             if trial.state is State.FAILED and reached < self._budget(trial):
                 reached = next_step(self.axis, reached, self._budget(trial))  # it has failed without a report
             fits = self._fits(trial.number, reached) if reached else []
-            kept = {fit.split: self.record.kept(trial.number, fit.key) for fit in fits}
-            known = {split: outcome for split, outcome in kept.items() if outcome is not None}
+            kept = [(fit, self.record.kept(trial.number, fit.key)) for fit in fits]
+            known = [(fit, outcome) for fit, outcome in kept if outcome is not None]
             if known and len(known) == len(fits):
                 self._put(trial.number, reached, known)
                 self._say_why(trial)
@@ -113,20 +113,20 @@ class Spending:
         """Bring every trial that runs to its next step, and then, in their order, heed what is decided on each."""
         wanted: list[Fit] = []
         steps: dict[int, int] = {}
-        outcomes: dict[int, dict[int, Outcome]] = {}
+        done: dict[int, list[tuple[Fit, Outcome]]] = {}
         for number, trial in sorted(self._running.items()):
-            outcomes[number] = {}
+            done[number] = []
             if self._reached[number] < self._budget(trial):
                 steps[number] = next_step(self.axis, self._reached[number], self._budget(trial))
                 wanted += self._fits(number, steps[number])
 
         def note(fit: Fit, outcome: Outcome) -> None:
-            outcomes[fit.row][fit.split] = outcome
+            done[fit.row].append((fit, outcome))
 
         self.evaluation.run(wanted, callback_ctx, note)
         for number, trial in sorted(self._running.items()):
             if number in steps:
-                self._put(number, steps[number], outcomes[number])
+                self._put(number, steps[number], done[number])
             if not self._goes_on(trial, is_new=number in steps):
                 del self._running[number]
                 self._say_why(self.study.ledger.trial(number))
@@ -139,12 +139,11 @@ class Spending:
         parameters = self.evaluation.rows[number].parameters
         return self.axis.fits(number, parameters, self._reached[number], step, self.evaluation.splits)
 
-    def _put(self, number: int, step: int, outcomes: dict[int, Outcome]) -> None:
+    def _put(self, number: int, step: int, done: Sequence[tuple[Fit, Outcome]]) -> None:
         """Note that a candidate has reached *step*, and what the fits for that have come to."""
         row = self.evaluation.rows[number]
-        row.parameters = self._fits(number, step)[0].parameters
-        for split, outcome in outcomes.items():
-            row.outcomes[split] = outcome
+        for fit, outcome in done:
+            row.parameters, row.outcomes[fit.split] = fit.parameters, outcome
         row.more[RESOURCES] = self._reached[number] = step
         row.is_done = True  # whatever follows, this is what it has come to so far
 
