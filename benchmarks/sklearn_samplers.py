@@ -257,15 +257,14 @@ def main() -> None:
         print("skopt is LEFT OUT: it is not installed (pip install scikit-optimize)", flush=True)
         searches.remove("skopt")
     pairs = [name for name in PAIRS if options.only in (None, name)]
-    jobs = [(pair, search, seed) for pair in pairs for search in searches for seed in range(max(2, options.seeds))]
+    seeds = range(max(2, options.seeds))
+    came: dict[str, dict[str, list[Came]]] = {}
     with ProcessPoolExecutor(options.jobs) as pool:
-        done = dict(zip(jobs, pool.map(run, *zip(*jobs, strict=True)), strict=True))
-    came = {
-        pair: {search: [one for key, one in done.items() if key[:2] == (pair, search)] for search in searches}
-        for pair in pairs
-    }
-    for pair in pairs:
-        show(f"{pair}, {PAIRS[pair].scoring}, {N_SPLITS} splits, {max(2, options.seeds)} seeds", compared(came[pair]))
+        jobs = [(pair, search, seed) for pair in pairs for search in searches for seed in seeds]
+        done = pool.map(run, *zip(*jobs, strict=True))
+        for pair in pairs:
+            came[pair] = {search: [next(done) for _ in seeds] for search in searches}
+            show(f"{pair}, {PAIRS[pair].scoring}, {N_SPLITS} splits, {len(seeds)} seeds", compared(came[pair]))
     for search in searches[1:]:
         show(f"whet SearchCV beside {search}, {len(pairs)} pairs", overall(came, search))
 

@@ -220,3 +220,17 @@ def test_many_are_added_in_several_transactions(tmp_path: Path) -> None:
         assert is_loaded(ledger)
         assert (ledger.history.best(), ledger.history.n_finished) == (0, 2500)
     assert check(tmp_path / "x.db") == []
+
+
+def test_many_configs_at_once_wait_in_their_order(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(giving, "_AT_ONCE", 2)
+    ledger = ledger_of(store, repeats=2)
+    configs = [{"x": 0.1 * n, "n": 1} for n in range(5)]
+    numbers = giving.enqueue_all(ledger, configs, now=time.time)
+    assert [list(of) for of in numbers] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+    assert [ledger.trial(of[0]).config for of in numbers] == configs
+    assert waiting_numbers(ledger.history) == list(range(10))
+    assert is_loaded(ledger)
+    with pytest.raises(ConfigError, match="x"):
+        giving.enqueue_all(ledger, [{"x": 0.5, "n": 1}, {"x": 7.0, "n": 1}], now=time.time)
+    assert ledger.history.n_numbers == 10

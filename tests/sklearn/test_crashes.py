@@ -350,3 +350,11 @@ def test_ctrl_c_ends_a_search(backend, way, n_jobs, tmp_path):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_what_is_used_of_joblib_though_it_is_private():
+    with pool_of(2, "2*n_jobs") as pool:
+        assert isinstance(pool._backend, crashes.LokyBackend)
+        assert pool._ready_batches.empty()
+        with pool._ready_batches.mutex:
+            pool._ready_batches.queue.clear()

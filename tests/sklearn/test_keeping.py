@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sklearn
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import loguniform
 from sklearn.base import clone
+from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import KFold, ShuffleSplit
 from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import SVC
@@ -127,21 +127,44 @@ def test_another_process_runs_it():
 
 
 # ---- going on
-@pytest.mark.parametrize("ends_at", [1, 2, 5])
-@pytest.mark.parametrize("make", [grid, chosen])
+def raced(**options):
+    return grid([10.0**n for n in range(-4, 3)], racing=True, cv=8, **options)
+
+
+def chosen_and_raced(**options):
+    return chosen(6, strategy="quasi_random", racing=True, cv=8, **options)
+
+
+def scheduled(**options):
+    return chosen(6, strategy="random", scheduler="asha(eta=2)", fidelity="samples", **options)
+
+
+def halved(**options):
+    return HalvingGridSearchCV(
+        Counted(),
+        {"C": [0.1, 1.0, 10.0]},
+        cv=2,
+        random_state=0,
+        refit=False,
+        **{"store": "x.db", "resume": True} | options,
+    )
+
+
+@pytest.mark.parametrize("ends_at", [1, 2, 5, 0.9])
+@pytest.mark.parametrize("make", [grid, chosen, raced, chosen_and_raced, scheduled, halved])
 def test_what_ctrl_c_has_left_is_run_later(make, ends_at):
-    Counted.ends_at = ends_at
+    expected = make(store=None, resume=False).fit(X, y).cv_results_
+    n_fits = len(FITS)
+    FITS.clear()
+    Counted.ends_at = ends_at if ends_at >= 1 else int(ends_at * n_fits)
     with pytest.raises(KeyboardInterrupt):
         make().fit(X, y)
-    name = type(make()).__name__
-    study = whet.load(name, "x.db")
+    study = whet.load(type(make()).__name__, "x.db")
     assert not study.ledger.history.running
-    assert sum(len(trial.attributes) for trial in study.trials) == ends_at - 1
+    assert sum(len(trial.attributes) for trial in study.trials) == Counted.ends_at - 1
     Counted.ends_at = None
-    search = make().fit(X, y)
-    n_fits = len(FITS)
-    assert n_fits == 2 * len(search.cv_results_["params"]) + 1
-    assert_same_results(search.cv_results_, make(store=None, resume=False).fit(X, y).cv_results_)
+    assert_same_results(make().fit(X, y).cv_results_, expected)
+    assert len(FITS) == n_fits + 1  # the one that was interrupted
 
 
 def test_an_error_gives_the_study_back():
@@ -159,10 +182,13 @@ def test_an_error_gives_the_study_back():
 
 def test_a_failed_fit_is_not_run_again():
     search = GridSearchCV(Counted(), {"C": [-1.0, 1.0]}, store="x.db", resume=True, cv=2, refit=False)
-    with pytest.warns(sklearn.exceptions.FitFailedWarning):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         first = search.fit(X, y).cv_results_
-    with pytest.warns(sklearn.exceptions.FitFailedWarning):
         again = clone(search).fit(X, y).cv_results_
+    failed = [str(one.message) for one in caught if one.category is FitFailedWarning]
+    assert len(failed) == 2
+    assert failed[0] == failed[1]
     assert_same_results(again, first)
     assert len(FITS) == 4
     assert [trial.state for trial in search.study_.trials] == ["failed", "completed"]

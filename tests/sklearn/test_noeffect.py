@@ -324,6 +324,18 @@ def test_a_part_that_is_swapped_is_not_watched():
     assert tried_out(pipeline, [candidates[0], candidates[2]]) == []
 
 
+@pytest.mark.parametrize("step", [("other", Unused()), ("net", OwnAccess()), ("net", SVC())])
+def test_parts_that_come_with_all_the_steps_are_not_watched(step):
+    pipeline = Pipeline([("net", Unused())])
+    reads = Reads(pipeline)
+    candidate = {"steps": [step], "net__width": 2}
+    one = clone(pipeline)
+    with watching(one, reads.names(0, candidate)) as watch:
+        one.set_params(steps=[step])
+        assert not any(map(is_watched, (Unused, OwnAccess, SVC)))
+    assert watch.unread is None
+
+
 def test_classes_of_scikit_learn_and_names_that_do_not_exist_are_not_watched():
     assert Reads(SVC()).names(0, {"C": 1, "gama": 2}) == ()
     assert Reads(Unused()).names(0, {"widht": 2, "width__of": 3, "a__width": 1}) == ()

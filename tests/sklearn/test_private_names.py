@@ -17,13 +17,16 @@ _FOLDER = Path(whet.sklearn.__file__).parent
 _MODULES = sorted(path.stem for path in _FOLDER.glob("*.py"))
 
 _IMPORTED = {
+    "joblib._parallel_backends.LokyBackend",
     "sklearn.base._fit_context",
     "sklearn.metrics._scorer._MultimetricScorer",
     "sklearn.metrics._scorer._PassthroughScorer",
     "sklearn.metrics._scorer._Scorer",
     "sklearn.model_selection._search.BaseSearchCV",
+    "sklearn.model_selection._search_successive_halving.BaseSuccessiveHalving",
     "sklearn.model_selection._search_successive_halving.HalvingGridSearchCV",
     "sklearn.model_selection._search_successive_halving.HalvingRandomSearchCV",
+    "sklearn.model_selection._split._yields_constant_splits",
     "sklearn.model_selection._split.check_cv",
     "sklearn.model_selection._validation._fit_and_score",
     "sklearn.model_selection._validation._insert_error_scores",

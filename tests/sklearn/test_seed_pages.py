@@ -218,6 +218,7 @@ def test_a_network_that_is_built_too_early_is_noticed(param_grid, n_jobs):
         search.fit(X, y)
     said = str(caught[0].message)
     assert len(caught) == 1
+    assert caught[0].filename == __file__
     *first, last = sorted(param_grid)
     assert said.startswith(f"Parameters {', '.join(first)} and {last} change nothing in this search")
     assert "Scored has made model by then" in said

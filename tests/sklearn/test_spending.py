@@ -328,8 +328,9 @@ class Interrupted(Known):
 
 
 @FIDELITIES
-@pytest.mark.parametrize("scheduler", ["asha", "asha(type=promotion)", "hyperband", "median(n_start=2)"])
-@pytest.mark.parametrize("n", [2, 9])
+@pytest.mark.parametrize(
+    ("scheduler", "n"), [("asha", 2), ("asha(type=promotion)", 9), ("hyperband", 11), ("median(n_start=2)", 14)]
+)
 @pytest.mark.filterwarnings("ignore:No candidate has come to:UserWarning")
 def test_a_search_goes_on_where_it_was(tmp_path, scheduler, fidelity, n):
     options = {"cv": 3, "store": tmp_path / "x.db"}

@@ -31,6 +31,11 @@ def _check_version() -> None:
 _check_version()
 
 # Only once scikit-learn is known to be there.
+from whet.sklearn.early_stopping import EarlyStopping  # noqa: E402
+from whet.sklearn.guard import FitTimeout  # noqa: E402
+from whet.sklearn.nested import NestedCV, nested_cv  # noqa: E402
+from whet.sklearn.noeffect import NoEffectWarning  # noqa: E402
+from whet.sklearn.optimism import SelectionBias, SelectionBiasWarning, selection_bias  # noqa: E402
 from whet.sklearn.search_cv import SearchCV  # noqa: E402
 from whet.sklearn.searches import (  # noqa: E402
     GridSearchCV,
@@ -38,5 +43,21 @@ from whet.sklearn.searches import (  # noqa: E402
     HalvingRandomSearchCV,
     RandomizedSearchCV,
 )
+from whet.sklearn.tables import fold_scores  # noqa: E402
 
-__all__ = ["GridSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV", "RandomizedSearchCV", "SearchCV"]
+__all__ = [
+    "EarlyStopping",
+    "FitTimeout",
+    "GridSearchCV",
+    "HalvingGridSearchCV",
+    "HalvingRandomSearchCV",
+    "NestedCV",
+    "NoEffectWarning",
+    "RandomizedSearchCV",
+    "SearchCV",
+    "SelectionBias",
+    "SelectionBiasWarning",
+    "fold_scores",
+    "nested_cv",
+    "selection_bias",
+]

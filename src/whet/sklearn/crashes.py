@@ -184,8 +184,9 @@ class Runs:
                 yield index, outcome
                 if self._failed:
                     yield from self._not_run()
-        finally:
+        except BaseException:
             _close(outputs)
+            raise
 
     def _handed_out(self, tasks: Iterable[Task]) -> Iterator[Any]:
         for task in tasks:
@@ -203,7 +204,7 @@ class Runs:
         notes = self._renewed()
         late = [self._out.pop(index) for index, is_late in notes.items() if is_late and index in self._out]
         for task in late:
-            yield from self._has_died(task, error, is_late=True, took_s=self._fit_timeout)
+            yield from self._has_died(task, error, self._fit_timeout, is_late=True)
         # Where one is late, that is why the others have ended.
         suspects = [] if late else [self._out.pop(index) for index in notes if index in self._out]
         self._again.extendleft(reversed(self._out.values()))
@@ -223,8 +224,7 @@ class Runs:
             self._out = {}
             notes = self._renewed()
             if task.index in notes:
-                took_s = time.monotonic() - began
-                yield from self._has_died(task, error, is_late=notes[task.index], took_s=took_s)
+                yield from self._has_died(task, error, time.monotonic() - began, is_late=notes[task.index])
             else:
                 self._again.appendleft(task)
                 self._count_idle_death(error)
@@ -234,7 +234,7 @@ class Runs:
         if self._n_idle_deaths >= _MOST_IDLE_DEATHS:
             raise error
 
-    def _has_died(self, task: Task, error: Exception, *, is_late: bool, took_s: float) -> Iterator[tuple[int, Outcome]]:
+    def _has_died(self, task: Task, error: Exception, took_s: float, *, is_late: bool) -> Iterator[tuple[int, Outcome]]:
         self._n_died += 1
         if not self._has_come and self._n_died >= _MOST_DEAD_CANDIDATES:
             raise error

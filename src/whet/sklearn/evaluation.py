@@ -13,6 +13,7 @@ from sklearn.model_selection._validation import _insert_error_scores, _warn_or_r
 
 from whet.sklearn.choosing import OneStandardError
 from whet.sklearn.kept import Cache, n_workers_of
+from whet.sklearn.names import check_candidates
 from whet.sklearn.outcomes import score_of
 from whet.sklearn.plans import plan
 from whet.sklearn.racing import Race, masked
@@ -148,6 +149,8 @@ class Evaluation:
             print(f"Fitting {len(splits)} folds for each of {len(candidates)} candidates, totalling {n_fits} fits")
         if not n_fits:
             raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
+        if trials is None:
+            check_candidates(self._work.estimator, candidates)
         n_before = len(self.rows)
         self.begin(candidates, more_results, trials)
         if self._race is None:

@@ -8,18 +8,17 @@ bit wherever candidates differ in that parameter only. Neither is an error of th
 from __future__ import annotations
 
 import warnings
-from abc import ABCMeta
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from inspect import getattr_static
+from inspect import currentframe
+from math import isfinite
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from whet.sklearn.names import above
-from whet.sklearn.reading import is_watched, owner_of
+from whet.sklearn.reading import may_be_watched, owner_of
 from whet.sklearn.spaces import described
 from whet.space.plain import value_key
 
@@ -94,7 +93,7 @@ class Reads:
     def _watchable(self, name: str) -> bool:
         if name not in self._may_be_watched:
             is_hidden = self._last is not None and name.partition("__")[0] != self._last
-            self._may_be_watched[name] = not is_hidden and _may_be_watched(self._estimator, name)
+            self._may_be_watched[name] = not is_hidden and may_be_watched(self._estimator, name)
         return self._may_be_watched[name]
 
     def _why(self, name: str) -> str:
@@ -148,54 +147,22 @@ def of_equal_scores(tried: Sequence[Tried]) -> list[tuple[str, str]]:
 
 
 def warn_of(found: Iterable[tuple[str, str]]) -> None:
-    """Warn of parameters that were *found* to change nothing, once for each reason; `fit` of a search calls it."""
+    """Warn of parameters that were *found* to change nothing, once for each reason."""
     names: dict[str, list[str]] = {}
     for name, why in found:
         names.setdefault(why, []).append(name)
     for why, those in names.items():
         *first, last = those
         what = f"Parameters {', '.join(first)} and {last} change" if first else f"Parameter {last} changes"
-        warnings.warn(f"{what} nothing in this search: {why}.", NoEffectWarning, stacklevel=4)
+        warnings.warn(f"{what} nothing in this search: {why}.", NoEffectWarning, stacklevel=_caller())
 
 
-def _may_be_watched(estimator: Any, name: str) -> bool:
-    """Tell whether it would show if the parameter *name* of *estimator* were read, and whether nothing else uses it."""
-    known = estimator.get_params()
-    path = above(name, known)
-    if name not in known or len(path) < name.count("__"):
-        return False
-    if not all(_sets_plainly(part) for part in (estimator, *(known[one] for one in path))):
-        return False
-    part, attribute = owner_of(estimator, name)
-    kind = type(part)
-    return (
-        not _is_of_scikit_learn(kind)
-        and type(kind) in (type, ABCMeta)
-        and _inherits(kind, BaseEstimator, "get_params", "set_params", "__sklearn_clone__")
-        and (_inherits(kind, object, "__getattribute__") or is_watched(kind))
-        and attribute in vars(part)
-        and not hasattr(getattr_static(kind, attribute, None), "__set__")  # a property may do what it likes
-    )
-
-
-def _sets_plainly(part: Any) -> bool:
-    """Tell whether setting parameters of *part* does that and nothing else."""
-    kind = type(part)
-    methods = (getattr(kind, name, None) for name in ("get_params", "set_params"))
-    return (
-        not isinstance(part, type)
-        and _inherits(kind, object, "__setattr__")
-        and all(method is not None and _is_of_scikit_learn(method) for method in methods)
-    )
-
-
-def _inherits(kind: type, base: type, *names: str) -> bool:
-    """Tell whether the methods *names* of *kind* are those of *base*."""
-    return all(getattr(kind, name, None) is getattr(base, name) for name in names)
-
-
-def _is_of_scikit_learn(one: Any) -> bool:
-    return str(one.__module__).split(".")[0] == "sklearn"
+def _caller() -> int:
+    """Return how far above who asks here the frame is that has called the search, past the wrappers of `fit`."""
+    level, frame = 0, currentframe()
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith(("whet.", "sklearn.")):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _varies(name: str, tried: Sequence[Tried]) -> bool:
@@ -218,7 +185,7 @@ def _scores(one: Tried) -> tuple[Any, ...] | None:
         for kind in ("test_scores", "train_scores"):
             given = outcome.get(kind, {})
             scores += given.items() if isinstance(given, dict) else [("", given)]
-    return tuple(scores) if all(np.isfinite(score) for _, score in scores) else None
+    return tuple(scores) if all(isfinite(score) for _, score in scores) else None
 
 
 def _is_one_number(scored: Iterable[tuple[Any, ...]]) -> bool:

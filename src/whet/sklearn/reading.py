@@ -7,12 +7,16 @@ that is watched for has been read, and that is early in most fits, the class is 
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from inspect import currentframe
+from inspect import currentframe, getattr_static
 from threading import RLock
 from typing import Any
 
+from sklearn.base import BaseEstimator
+
+from whet.sklearn.names import above
 from whet.sklearn.setting import after_set_params
 
 Left = dict[str, str]  # attribute to the name of the parameter in the search, of those not read so far
@@ -29,7 +33,7 @@ class Watch:
     """What is read of the parameters *names* of an estimator and its parts, from `begin` to `end`.
 
     Attributes:
-        unread: those that were not, in the end; None where the parameters were never set.
+        unread: those that were not, in the end; None where the parameters were never set, or cannot be watched.
     """
 
     def __init__(self, names: Collection[str]) -> None:
@@ -39,7 +43,9 @@ class Watch:
         self._has_begun = False
 
     def begin(self, estimator: Any) -> None:
-        """Watch the parts of *estimator* that have the parameters."""
+        """Watch the parts of *estimator* that have the parameters, unless setting these has brought in others."""
+        if not all(may_be_watched(estimator, name) for name in self._names):
+            return
         parts: dict[int, tuple[Any, Left]] = {}
         for name in self._names:
             part, attribute = owner_of(estimator, name)
@@ -62,7 +68,7 @@ class Watch:
 def watching(estimator: Any, names: Collection[str]) -> Iterator[Watch]:
     """Watch what is read of the parameters *names* of *estimator* after these have been set next.
 
-    The names are those that `whet.sklearn.noeffect.Reads` gives.
+    The names are those that `may_be_watched` says yes to.
     """
     watch = Watch(names)
     if names:
@@ -77,6 +83,26 @@ def owner_of(estimator: Any, name: str) -> tuple[Any, str]:
     """Return the part of *estimator* that has the parameter *name*, and what it calls that itself."""
     path, _, attribute = name.rpartition("__")
     return (estimator.get_params()[path] if path else estimator), attribute
+
+
+def may_be_watched(estimator: Any, name: str) -> bool:
+    """Tell whether it would show if the parameter *name* of *estimator* were read, and whether nothing else uses it."""
+    known = estimator.get_params()
+    path = above(name, known)
+    if name not in known or len(path) < name.count("__"):
+        return False
+    if not all(_sets_plainly(part) for part in (estimator, *(known[one] for one in path))):
+        return False
+    part, attribute = owner_of(estimator, name)
+    kind = type(part)
+    return (
+        not _is_of_scikit_learn(kind)
+        and type(kind) in (type, ABCMeta)
+        and _inherits(kind, BaseEstimator, "get_params", "set_params", "__sklearn_clone__")
+        and (_inherits(kind, object, "__getattribute__") or is_watched(kind))
+        and attribute in vars(part)
+        and not hasattr(getattr_static(kind, attribute, None), "__set__")  # a property may do what it likes
+    )
 
 
 def is_watched(kind: type) -> bool:
@@ -122,3 +148,23 @@ def _note(left: Left, name: str, reader: Any) -> None:
         left.pop(name, None)  # as another thread may have
     elif name != "__dict__" or reader != _LOOKS_FOR_FITTED:
         left.clear()
+
+
+def _sets_plainly(part: Any) -> bool:
+    """Tell whether setting parameters of *part* does that and nothing else."""
+    kind = type(part)
+    methods = (getattr(kind, name, None) for name in ("get_params", "set_params"))
+    return (
+        not isinstance(part, type)
+        and _inherits(kind, object, "__setattr__")
+        and all(method is not None and _is_of_scikit_learn(method) for method in methods)
+    )
+
+
+def _inherits(kind: type, base: type, *names: str) -> bool:
+    """Tell whether the methods *names* of *kind* are those of *base*."""
+    return all(getattr(kind, name, None) is getattr(base, name) for name in names)
+
+
+def _is_of_scikit_learn(one: Any) -> bool:
+    return str(getattr(one, "__module__", "")).split(".")[0] == "sklearn"

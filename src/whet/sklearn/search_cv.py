@@ -268,8 +268,8 @@ def _asked(study: Study, n_trials: int, n_at_a_time: int, known: list[Trial]) ->
     Raises:
         ValueError: the space has no config at all.
     """
-    if known:
-        yield known
+    for start in range(0, len(known), n_at_a_time):
+        yield known[start : start + n_at_a_time]  # as they were asked for, which a race between them depends on
     n_asked = len(known)
     while n_asked < n_trials:
         try:

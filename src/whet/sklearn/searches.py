@@ -1,10 +1,6 @@
 """The searches of scikit-learn, with `Searching.fit` in the place of its own.
 
-Their signatures, attributes and semantics are scikit-learn's, and so are their results. Added is ``study_``, the
-`whet.Study` of the last fit: a trial for every candidate, told as soon as its folds were done. Added is also the
-parameter *cache*, where pipelines that begin alike keep what their first steps come to, so that these are fitted once
-for each fold: ``"memory"`` for as long as the search runs, or the path of a folder, for later searches over the same
-data too. None, the default, keeps nothing.
+Their signatures, attributes and semantics are scikit-learn's, and so are their results. What is added is in `Searching`.
 """
 
 # ruff: noqa: PLR0913 - scikit-learn's signatures
@@ -27,8 +23,8 @@ _Kind = TypeVar("_Kind", bound=type)
 
 
 def _documented(kind: _Kind) -> _Kind:
-    """Let *kind* say of its parameters and attributes what scikit-learn's class says, also in notebooks."""
-    kind.__doc__ = f"{getdoc(kind)}\n\n{getdoc(kind.__base__)}"
+    """Let *kind* say of its parameters and attributes what scikit-learn's class says, and ours, also in notebooks."""
+    kind.__doc__ = f"{getdoc(kind)}\n\n{getdoc(Searching)}\n\n{getdoc(kind.__base__)}"
     return kind
 
 

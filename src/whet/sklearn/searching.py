@@ -47,7 +47,27 @@ RACING: dict[str, Any] = {"racing": ["boolean"]}  # of searches that do not halv
 
 
 class Searching(BaseSearchCV):
-    """A search whose fits whet runs."""
+    """A search whose fits whet runs. Besides what scikit-learn's have, it has these parameters and an attribute.
+
+    Args:
+        cache: where pipelines that begin alike keep what their first steps come to, so that these are fitted once for
+            each fold: ``"memory"`` for as long as the search runs, or the path of a folder, for later searches over
+            the same data too. None keeps nothing.
+        racing: whether a candidate stops whose finished folds make it very unlikely to win; not for searches that
+            halve. Scores of folds that were left out are masked; ``n_splits_run`` and ``stopped`` say of whom.
+        store: a path or URL where the search is kept, each fit as it ends; with a *name* alone ``./.whet/whet.db``.
+        name: by which it is found again; with a *store* alone the name of the class.
+        resume: whether to go on where an earlier run of the same search was ended, with only the missing fits.
+        timeout: seconds after which no more fits begin; ``cv_results_`` has the candidates that are done by then.
+        fit_timeout: seconds that one fit may take; then it has failed.
+        progress: whether to show how it goes, and what came of it, on standard error.
+        complexity: for ``refit="one_standard_error"``, which chooses the simplest candidate within one standard error
+            of the best: a parameter of which more is more complex, ``"-name"`` where it is less; a list of such; or a
+            function of the parameters that gives a number.
+
+    Attributes:
+        study_: the `whet.Study` of the last fit: a trial for every candidate, told as soon as its folds were done.
+    """
 
     _study: Study | Frozen | None = None
     # As they are where a class of somebody's own does not have them.
@@ -85,6 +105,11 @@ class Searching(BaseSearchCV):
         """Do what `fit` says, and tell *showing* how it goes."""
         rule = chosen_by(self.refit, self.complexity, self.scoring)
         scorers, refit_metric = self._get_scorers()
+        if self.racing and not isinstance(refit_metric, str):
+            raise ValueError(
+                "racing=True compares candidates by one metric, and there are several: name the one that counts in "
+                f"refit=, as refit={next(iter(scorers._scorers))!r}"
+            )
         X, y = indexable(X, y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
