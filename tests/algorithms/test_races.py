@@ -173,6 +173,6 @@ def test_as_many_stop_as_the_error_allows(weights, n):
 
 
 def test_of_rows_as_likely_the_later_ones_stop():
-    p = np.array([0.01, 0.01, 0.95, 0.01, 0.01])
-    assert np.flatnonzero(unlikely(p, 5)).tolist() == [3, 4]
-    assert np.flatnonzero(unlikely(np.full(100, 0.01), 2)).tolist() == [95, 96, 97, 98, 99]
+    low = ERROR / 5 / 2.5  # two of these are fewer than what may stop after 5 splits, three are more
+    assert np.flatnonzero(unlikely(np.array([low, low, 1 - 4 * low, low, low]), 5)).tolist() == [3, 4]
+    assert np.flatnonzero(unlikely(np.full(100, low), 5)).tolist() == [98, 99]

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from tests.sklearn.cases import X, nan_score, two_scores, y
 from tests.sklearn.comparing import OURS, THEIRS
+from whet.sklearn import SearchCV
 
 
 def grid(param_grid, estimator=None, **options):
@@ -165,3 +166,9 @@ def test_a_search_that_fails_leaves_no_study_of_an_earlier_one():
     with pytest.raises(ValueError, match="inconsistent"):
         search.set_params(n_iter=3).fit(X, y[:-1])
     assert not hasattr(search, "study_")
+
+
+def test_an_unknown_strategy_is_called_that():
+    search = SearchCV(SVC(), {"C": (0.1, 1.0)}, strategy="gpp", cv=2)
+    with pytest.raises(ValueError, match=r"^strategy: unknown sampler 'gpp'; did you mean"):
+        search.fit(X, y)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import loguniform
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, ShuffleSplit
-from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import SVC
 
 import whet
@@ -240,7 +240,7 @@ def redoubled(one, other):
         ({"C": [0.1, 1.0]}, "there were 3, and are 2"),
         ({"C": [10.0, 1.0, 0.1]}, "candidate 0 was {'C': 0.1} and is {'C': 10.0}"),
         ({"estimator": Counted(gamma=2)}, "gamma of the estimator"),
-        ({"estimator": GaussianNB()}, "estimator: is not what it was"),
+        ({"estimator": LogisticRegression()}, "estimator: is not what it was"),
         ({"cv": 3}, "splits: is not what it was"),
         ({"scoring": "f1"}, "scoring: is not what it was"),
         ({"scoring": ["accuracy", "f1"]}, "objectives"),

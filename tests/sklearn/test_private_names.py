@@ -85,7 +85,9 @@ def test_the_inherited_private_methods_that_are_called_are_listed_and_exist():
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.startswith("_")
     }
     inherited = {
-        name for name in called - own | (called & {"_check_refit_for_multimetric", "_get_scorers"}) if not name.startswith("__")
+        name
+        for name in called - own | (called & {"_check_refit_for_multimetric", "_get_scorers"})
+        if not name.startswith("__")
     }
     assert inherited - {"_effective_n_jobs"} | {"_run_search"} == _METHODS
     assert hasattr(Parallel, "_effective_n_jobs")

@@ -28,7 +28,7 @@ SCRIPT = textwrap.dedent("""
     class Logged(LogisticRegression):
         def fit(self, X, y):
             with open(log, "a") as file:
-                file.write(f"{self.C!r} {self.max_iter} {X[0, 0]!r} {len(X)}\\n")
+                file.write(f"{self.C} {self.max_iter} {self.class_weight} {X.sum()} {len(X)}\\n")
             time.sleep(0.02)
             if self.C == 10.0:
                 raise ArithmeticError("of this one nothing comes")

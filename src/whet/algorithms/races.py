@@ -30,10 +30,13 @@ import numpy as np
 
 from whet.algorithms.cube import Bools, Floats
 
-ERROR = 0.1
+ERROR = 0.07
 """The winner is stopped after n splits with a chance of at most ERROR / n, as far as `chances` are right.
 
-Of all splits that is no more than 0.18 for K = 10. Chosen on the scores of 60 pairs of data and estimator."""
+Over all splits that is 0.13 for K = 10. Chosen on the scores of 59 pairs of data and estimator, 60 candidates on 10
+splits: the least with which racing takes less than 0.4 of the fits. There it takes 0.395 of them; in 86 of 100 races
+the winner is that of the full search, in 95 it is, or is within 0.1 standard errors of its score.
+"""
 
 _N_GRID = 400  # places at which the chances are summed up
 _REACH = 6.0  # how far they go: sinh(6), or 200 standard deviations

@@ -31,6 +31,7 @@ def _check_version() -> None:
 _check_version()
 
 # Only once scikit-learn is known to be there.
+from whet.sklearn.crashes import WorkerDied  # noqa: E402
 from whet.sklearn.early_stopping import EarlyStopping  # noqa: E402
 from whet.sklearn.guard import FitTimeout  # noqa: E402
 from whet.sklearn.nested import NestedCV, nested_cv  # noqa: E402
@@ -57,6 +58,7 @@ __all__ = [
     "SearchCV",
     "SelectionBias",
     "SelectionBiasWarning",
+    "WorkerDied",
     "fold_scores",
     "nested_cv",
     "selection_bias",

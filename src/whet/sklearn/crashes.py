@@ -16,7 +16,6 @@ import re
 import struct
 import tempfile
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -185,7 +184,7 @@ class Runs:
                 if self._failed:
                     yield from self._not_run()
         except BaseException:
-            _close(outputs)
+            self._end(outputs)
             raise
 
     def _handed_out(self, tasks: Iterable[Task]) -> Iterator[Any]:
@@ -258,10 +257,17 @@ class Runs:
         # joblib has made another pool by now, but without the options that it was given; entering makes one with them.
         self._pool.__exit__(None, None, None)
         self._pool.__enter__()
-        # What it has taken from the iterator and not handed out it would still hand out in the next call.
-        with self._pool._ready_batches.mutex:
-            self._pool._ready_batches.queue.clear()
         return notes
+
+    def _end(self, outputs: Any) -> None:
+        """End what still runs, unheard: were it closed, joblib would warn of results that nobody has used."""
+        if hasattr(outputs, "throw"):
+            with contextlib.suppress(_Ended):
+                outputs.throw(_Ended())
+        # What the pool has taken from the iterator and not handed out it would still hand out in the next call.
+        if (batches := getattr(self._pool, "_ready_batches", None)) is not None:
+            with batches.mutex:
+                batches.queue.clear()
 
 
 def _how(error: Exception) -> str:
@@ -272,9 +278,5 @@ def _how(error: Exception) -> str:
     return (", ".join(ends) or "nobody knows how") + "".join(maybe.get(name, "") for name, _ in dict.fromkeys(codes))
 
 
-def _close(outputs: Any) -> None:
-    """End what still runs; that results were not used is no news."""
-    if hasattr(outputs, "close"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            outputs.close()
+class _Ended(BaseException):
+    """No more outcomes are wanted."""

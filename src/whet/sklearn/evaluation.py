@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from sklearn.model_selection._validation import _insert_error_scores, _warn_or_r
 from whet.sklearn.choosing import OneStandardError
 from whet.sklearn.kept import Cache, n_workers_of
 from whet.sklearn.names import check_candidates
+from whet.sklearn.noeffect import Reads, Tried, without_effect
 from whet.sklearn.outcomes import score_of
 from whet.sklearn.plans import plan
 from whet.sklearn.racing import Race, masked
@@ -109,6 +111,7 @@ class Evaluation:
         self._ends_at = None if search.timeout is None else time.monotonic() + search.timeout
         self._race = Race(search.n_splits_) if search.racing else None
         self._dead: dict[int, str] = {}  # why candidates ended their workers, by the id of their parameters
+        self._reads = Reads(work.estimator, is_shared=cache is not None)
         self._n_warned = 0  # rows whose failures were warned of
         self._context: tuple[Any, int] = (None, 0)  # the last one of scikit-learn's callbacks, and its parts so far
 
@@ -204,14 +207,17 @@ class Evaluation:
                     self.showing.kept(wanted.parameters, outcome)
                 note(wanted, outcome)
         tasks = self._tasks(missing, callback_ctx, more_follow=more_follow)
+        timely = self._in_time(tasks, missing)
         n_done = 0
-        timely = self._in_time(tasks)
-        for index, outcome in outcomes_of(self._pool, self._work, self._X, self.y, timely, dead=self._dead):
-            self.record.keep(missing[index].row, missing[index].key, outcome)
-            if self.showing is not None:
-                self.showing.done(missing[index].parameters, outcome)
-            note(missing[index], outcome)
-            n_done += 1
+        # An interrupt that is kept would keep the fits going.
+        with closing(outcomes_of(self._pool, self._work, self._X, self.y, timely, dead=self._dead)) as outcomes:
+            for n_done, (index, outcome) in enumerate(outcomes, 1):
+                done = missing[index]
+                self._reads.note(done.row, outcome.pop("unread", None))
+                self.record.keep(done.row, done.key, outcome)
+                if self.showing is not None:
+                    self.showing.done(done.parameters, outcome)
+                note(done, outcome)
         if n_done < len(missing):
             raise TimeUp
 
@@ -248,6 +254,12 @@ class Evaluation:
             return formatted()
         times = {name: np.reshape([o[name] for o in outcomes], ran.shape) for name in ("fit_time", "score_time")}
         return masked(formatted, ran, times, {number: row.why for number, row in enumerate(done) if row.why})
+
+    def without_effect(self) -> list[tuple[str, str]]:
+        """Return the parameters that changed nothing, and what tells."""
+        done = ((number, row) for number, row in enumerate(self.rows) if row.is_done)
+        tried = {number: Tried(row.parameters, row.ran, repr(sorted(row.more.items()))) for number, row in done}
+        return without_effect(self._reads, tried, self._search.n_splits_)
 
     @property
     def first_scores(self) -> Any:
@@ -334,12 +346,13 @@ class Evaluation:
             for number in range(n)
         ]
 
-    def _in_time(self, tasks: Iterable[Task]) -> Iterator[Task]:
-        """Yield *tasks* as long as there is time."""
+    def _in_time(self, tasks: Iterable[Task], fits: Sequence[Fit]) -> Iterator[Task]:
+        """Yield *tasks*, those of *fits*, as long as there is time."""
         for task in tasks:
             if self._ends_at is not None and time.monotonic() >= self._ends_at:
                 return
-            yield task
+            watched = self._reads.names(fits[task.index].row, task.parameters)
+            yield replace(task, watched=watched) if watched else task
 
 
 def _unknown(outcome: Outcome) -> Outcome:

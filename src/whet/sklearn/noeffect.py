@@ -97,18 +97,18 @@ class Reads:
         return self._may_be_watched[name]
 
     def _why(self, name: str) -> str:
-        part, attribute = owner_of(self._estimator, name)
+        part, _ = owner_of(self._estimator, name)
         kind, known = type(part).__name__, part.get_params(deep=False)
         made = [one for one in vars(part) if one not in known and not one.startswith(_OF_SCIKIT_LEARN)]
         if made:
             return (
-                f"fitting and scoring {kind} never reads it. A search sets parameters after the constructor has run, "
-                f"and that of {kind} has made {' and '.join(made)} by then, from the values before. Let the "
-                f"constructor only store its arguments, and use them in fit: self.{made[0]}_ = …"
+                f"fitting and scoring {kind} never reads what the search sets. That happens after the constructor has "
+                f"run, and that of {kind} has made {' and '.join(made)} by then, from the values before. Let the "
+                f"constructor only store its arguments, and make self.{made[0]}_ of them in fit"
             )
         return (
-            f"fitting and scoring {kind} never reads self.{attribute}. Use it in fit, or leave it out of the search: "
-            "each of its values costs all the fits of the others once more"
+            f"fitting and scoring {kind} never reads what the search sets. Use it in fit, or leave it out: each value "
+            "costs all the fits of the others once more"
         )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from itertools import product
 from math import ceil
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from whet.core.problem import Fidelity
 from whet.errors import SearchExhausted, UsageError
 from whet.sklearn.evaluation import Evaluation
+from whet.sklearn.names import check_name, check_space
 from whet.sklearn.searching import OPTIONS, RACING, Searching
 from whet.sklearn.spaces import Searched, searched
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from whet.sklearn.recording import Record
     from whet.sklearn.spending import Spending
     from whet.study import Study
-
-_MOST_SWAPPED = 1000  # combinations of steps that a parameter's name is tried on
 
 
 class SearchCV(Searching):
@@ -144,7 +142,7 @@ class SearchCV(Searching):
     def _run_search(self, evaluate_candidates: Evaluation, *, callback_ctx: Any = None) -> None:
         """Ask the study for candidates, evaluate them, and let it know, until there were enough."""
         within = searched(self.space)
-        _check_names(self.estimator, within)
+        check_space(self.estimator, within)
         spending = self._spending(evaluate_candidates, within)
         n_fits = None if spending else self.n_trials * self.n_splits_
         search = callback_ctx.subcontext(task_name="search", max_subtasks=n_fits, sequential_subtasks=False)
@@ -207,7 +205,7 @@ class SearchCV(Searching):
                 "it out of the space"
             )
         if fidelity.name not in self.estimator.get_params():
-            _check_name(self.estimator, fidelity.name, fidelity.low, within)
+            check_name(self.estimator, fidelity.name, fidelity.low, within)
 
     def _choose(self, refit_metric: Any, results: Mapping[str, Any]) -> None:
         """Set which candidate is the best one: where there is a scheduler, of those that have come the furthest."""
@@ -238,7 +236,10 @@ class SearchCV(Searching):
         from whet.samplers.names import check_sampler, sampler_from
         from whet.schedulers.names import check_scheduler, scheduler_from  # workers need none of these
 
-        sampler = sampler_from(clone(self.strategy, safe=False))  # what it remembers is no parameter of ours
+        try:
+            sampler = sampler_from(clone(self.strategy, safe=False))  # what it remembers is no parameter of ours
+        except UsageError as error:
+            raise UsageError(f"strategy: {error}") from None
         directions = dict.fromkeys(record.objectives, "maximize")
         try:
             problem = problem_of(within.space, directions, (), fidelity)
@@ -280,35 +281,3 @@ def _asked(study: Study, n_trials: int, n_at_a_time: int, known: list[Trial]) ->
             raise ValueError("No fits were performed. Every config of the space is forbidden.") from None
         n_asked += len(trials)
         yield trials
-
-
-def _check_names(estimator: Any, within: Searched) -> None:
-    """See that *estimator* has every parameter of the space, be it with another step that the space has for it.
-
-    Raises:
-        ValueError: it has not; the message lists those that it has.
-    """
-    known = estimator.get_params()
-    for name in within.space:
-        if name not in known:
-            sample = within.space[name].sample(np.random.default_rng(0))
-            _check_name(estimator, name, within.parameters({name: sample})[name], within)
-
-
-def _check_name(estimator: Any, name: str, value: Any, within: Searched) -> None:
-    """See that *estimator* takes the parameter *name*, which it does not have as it is."""
-    parts = name.split("__")
-    above = [other for n in range(1, len(parts)) if (other := "__".join(parts[:n])) in within.objects]
-    refusals = []
-    for n_tried, values in enumerate(product(*(within.objects[other].values() for other in above))):
-        if n_tried == _MOST_SWAPPED:
-            return  # if it is wrong, the fits say so
-        tried = {**dict(zip(above, values, strict=True)), name: value}
-        try:
-            clone(estimator).set_params(**clone(tried, safe=False))
-        except Exception as error:  # whatever an estimator's own code raises
-            refusals.append(error)
-        else:
-            return
-    best = next((error for error in refusals if isinstance(error, ValueError)), refusals[0])
-    raise ValueError(f"{name}: {best}") from best

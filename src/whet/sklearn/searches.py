@@ -1,6 +1,6 @@
 """The searches of scikit-learn, with `Searching.fit` in the place of its own.
 
-Their signatures, attributes and semantics are scikit-learn's, and so are their results. What is added is in `Searching`.
+Their signatures, attributes and semantics are scikit-learn's, and so are their results. `Searching` says what is added.
 """
 
 # ruff: noqa: PLR0913 - scikit-learn's signatures

@@ -17,13 +17,14 @@ from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.model_selection._split import check_cv
-from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_method_params, indexable
 
 from whet.sklearn.choosing import chosen_by, metric_of
 from whet.sklearn.evaluation import Evaluation, TimeUp
 from whet.sklearn.freezing import Frozen, frozen, thawed
 from whet.sklearn.kept import opened
+from whet.sklearn.noeffect import warn_of
 from whet.sklearn.optimism import warn_of_selection_bias
 from whet.sklearn.recording import record_of
 from whet.sklearn.showing import Showing, shown
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _SECONDS = [Interval(Real, 0, None, closed="neither"), None]
 OPTIONS: dict[str, Any] = {  # what our own parameters may be, as scikit-learn checks it
     "cache": [str, os.PathLike, None],
-    "store": [str, os.PathLike, HasMethods(["append", "read"]), None],
+    "store": [str, os.PathLike, None],
     "name": [str, None],
     "resume": ["boolean"],
     "timeout": _SECONDS,
@@ -140,6 +141,7 @@ class Searching(BaseSearchCV):
             showing.chosen()
         if interrupt is not None:
             raise interrupt
+        warn_of(evaluation.without_effect())
         if self.refit:
             self._refit(work.estimator, told, root, routed.estimator.fit)
         told.end(root)

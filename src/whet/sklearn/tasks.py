@@ -26,6 +26,7 @@ from whet.sklearn.guard import FitTimeout, within
 from whet.sklearn.kept import Cache
 from whet.sklearn.plans import Plan
 from whet.sklearn.prefixes import fit_and_score
+from whet.sklearn.reading import watching
 from whet.sklearn.sending import unsendable
 
 Outcome = dict[str, Any]  # what one fit came to, as scikit-learn's `_fit_and_score` gives it
@@ -62,6 +63,7 @@ class Task:
         candidate, split: the number of each, and how many there are.
         callback_ctx: of scikit-learn's callbacks.
         cache: what the candidate shares with others.
+        watched: parameters of which the outcome is to say, as ``unread``, which ones the fit did not read.
     """
 
     index: int
@@ -72,6 +74,7 @@ class Task:
     split: tuple[int, int]
     callback_ctx: Any
     cache: Cache | None
+    watched: tuple[str, ...] = ()
 
 
 def tasks_of(
@@ -149,19 +152,24 @@ def run_task(work: Work, X: Any, y: Any, task: Task) -> tuple[int, Outcome]:
 
 
 def _fit(work: Work, X: Any, y: Any, task: Task) -> Outcome:
-    return work.fit_and_score(
-        clone(work.estimator),
-        X,
-        y,
-        train=task.train,
-        test=task.test,
-        parameters=task.parameters,
-        split_progress=task.split,
-        candidate_progress=task.candidate,
-        callback_ctx=task.callback_ctx,
-        **({} if task.cache is None else {"cache": task.cache}),
-        **work.options,
-    )
+    estimator = clone(work.estimator)
+    with watching(estimator, task.watched) as watch:
+        outcome = work.fit_and_score(
+            estimator,
+            X,
+            y,
+            train=task.train,
+            test=task.test,
+            parameters=task.parameters,
+            split_progress=task.split,
+            candidate_progress=task.candidate,
+            callback_ctx=task.callback_ctx,
+            **({} if task.cache is None else {"cache": task.cache}),
+            **work.options,
+        )
+    if task.watched and outcome["fit_error"] is None:
+        outcome["unread"] = watch.unread
+    return outcome
 
 
 def failed(work: Work, X: Any, task: Task, error: Exception, fit_time: float) -> Outcome:
