@@ -208,17 +208,18 @@ class Evaluation:
                 note(wanted, outcome)
         tasks = self._tasks(missing, callback_ctx, more_follow=more_follow)
         timely = self._in_time(tasks, missing)
-        n_done = 0
+        n_left = len(missing)
         # An interrupt that is kept would keep the fits going.
         with closing(outcomes_of(self._pool, self._work, self._X, self.y, timely, dead=self._dead)) as outcomes:
-            for n_done, (index, outcome) in enumerate(outcomes, 1):
+            for index, outcome in outcomes:
                 done = missing[index]
                 self._reads.note(done.row, outcome.pop("unread", None))
                 self.record.keep(done.row, done.key, outcome)
                 if self.showing is not None:
                     self.showing.done(done.parameters, outcome)
                 note(done, outcome)
-        if n_done < len(missing):
+                n_left -= 1
+        if n_left:
             raise TimeUp
 
     def conclude(self) -> dict[str, Any]:

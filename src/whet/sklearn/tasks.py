@@ -9,7 +9,7 @@ which is sent once for all the tasks of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -108,7 +108,7 @@ def outcomes_of(
     tasks: Iterable[Task],
     *,
     dead: dict[int, str] | None = None,
-) -> Iterator[tuple[int, Outcome]]:
+) -> Generator[tuple[int, Outcome]]:
     """Run *tasks* on a *pool* that was entered, and yield the index and the outcome of each as it ends.
 
     A fit that ends its worker process has failed, and so have all others of its candidate. *dead* holds why, by the
