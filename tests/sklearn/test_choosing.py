@@ -15,7 +15,8 @@ def results_of(scores, parameters, metric="score", **more):
     """Return ``cv_results_`` with these scores, (candidates, splits), masked or not."""
     scores = np.ma.asarray(scores, dtype=float)
     folds = {f"split{k}_test_{metric}": scores[:, k] for k in range(scores.shape[1])}
-    return {"params": parameters, f"mean_test_{metric}": scores.mean(axis=1), **folds, **more}
+    ranks = {f"rank_test_{metric}": np.ones(len(scores), dtype=np.int32)}
+    return {"params": parameters, f"mean_test_{metric}": scores.mean(axis=1), **ranks, **folds, **more}
 
 
 def depths(*values):
@@ -93,6 +94,14 @@ def test_who_was_raced_out_is_never_chosen():
     rows, folds = scored(results, "score")
     assert rows.tolist() == [0, 2]
     assert folds.shape == (2, 4)
+
+
+def test_of_candidates_that_were_all_cut_short_the_first_in_rank_is_taken():
+    scores = np.ma.array([flat(0.5), flat(0.9), flat(0.7)], mask=np.tile([False, False, True, True], (3, 1)))
+    results = results_of(scores, depths(1, 2, 3), rank_test_score=np.array([3, 1, 2]))
+    assert one_standard_error(results, "score", "depth") == 1
+    halved = results | {"iter": np.array([1, 0, 1]), "n_resources": np.array([9, 3, 9])}
+    assert one_standard_error(halved, "score", "depth") == 2
 
 
 def test_all_failed_takes_the_first_as_scikit_learn_does():

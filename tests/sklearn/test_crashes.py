@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -177,6 +178,43 @@ def test_data_are_shared_again_after_a_crash_and_nothing_is_left(tmp_path):
     env = {**os.environ, "JOBLIB_TEMP_FOLDER": str(temporary), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, timeout=240, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[True, True, None, True, True, True]", "")
+    assert list(temporary.iterdir()) == []
+
+
+KILLED = """
+import os, time
+import numpy as np
+from joblib import parallel_config
+from sklearn.datasets import make_classification
+from sklearn.pipeline import Pipeline
+from tests.sklearn.deadly import Deadly, Slowly
+from whet.sklearn import GridSearchCV
+
+X, y = make_classification(n_samples=6000, n_features=30, random_state=0)  # large enough to be a memory map
+pipeline = Pipeline([("slowly", Slowly()), ("deadly", Deadly("sleeps", mark="begun"))])
+grid = {"deadly__feature": [0, 1], "slowly__shift": [0.0, 1.0]}
+GridSearchCV(pipeline, grid, cv=2, n_jobs=2, cache="memory", refit=False).fit(X, y)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_when_a_search_is_killed_its_workers_end_and_nothing_is_left(tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    env = {**os.environ, "JOBLIB_TEMP_FOLDER": str(temporary), "PYTHONPATH": str(ROOT)}
+    search = subprocess.Popen([sys.executable, "killed.py"], cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
+    begun = tmp_path / "begun"
+    deadline = time.monotonic() + 120
+    while not (begun.exists() and len(begun.read_text().splitlines()) == 2) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert {path.name.rpartition("-")[0] for path in temporary.glob("whet-*")} == {"whet-fits", "whet-prefixes"}
+    processes = psutil.Process(search.pid).children(recursive=True)
+    search.kill()
+    search.wait()
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    assert not alive
     assert list(temporary.iterdir()) == []
 
 

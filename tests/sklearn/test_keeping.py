@@ -1,6 +1,7 @@
 """Searches that are kept: where, by what name, and what is refused when they go on."""
 
 import pickle
+import time
 import warnings
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sklearn.svm import SVC
 import whet
 from tests.sklearn.cases import X, y
 from tests.sklearn.comparing import assert_same_results
+from whet.cli.standing import standing_of
 from whet.core import jsontext
 from whet.core.events import Draft, Kind
 from whet.errors import StudyBusy, StudyExists
@@ -118,6 +120,34 @@ def test_a_kept_search_can_be_pickled():
     assert thawed.study_.ledger.store.url != search.study_.ledger.store.url
 
 
+def test_a_pickled_study_has_its_fidelity():
+    search = chosen(scheduler="asha", fidelity="samples").fit(X, y)
+    thawed = pickle.loads(pickle.dumps(search)).study_
+    assert thawed.ledger.history.problem == search.study_.ledger.history.problem
+    assert thawed.best_value == search.study_.best_value
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        grid,
+        lambda **options: GridSearchCV(Counted(), [{"C": [1.0]}, {"kernel": ["rbf"]}], cv=2, **options),
+        chosen,
+        lambda **options: chosen(scheduler="asha", **options),
+    ],
+)
+def test_others_see_that_it_is_done(make):
+    search = make(store="x.db", resume=True, name="mine").fit(X, y)
+    study = next(iter(search.study_.ledger.store.studies()))
+    assert standing_of(search.study_.ledger.store, study).phase == "finished"
+
+
+def test_others_see_how_many_trials_there_are_to_be():
+    for n_trials in (3, 5):
+        search = chosen(n_trials).fit(X, y)
+        assert search.study_.ledger.history.settings["limits"] == {"n_trials": n_trials}
+
+
 def test_another_process_runs_it():
     grid().fit(X, y)
     study = whet.load("GridSearchCV", "x.db")
@@ -192,6 +222,43 @@ def test_a_failed_fit_is_not_run_again():
     assert_same_results(again, first)
     assert len(FITS) == 4
     assert [trial.state for trial in search.study_.trials] == ["failed", "completed"]
+
+
+class Wordy(Counted):
+    """Its fits fail, and say all that they know."""
+
+    def fit(self, X, y, sample_weight=None):
+        if self.C > 1:
+            raise ValueError("x" * 2_000_000)
+        return super().fit(X, y, sample_weight)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:One or more of the test scores")
+def test_a_fit_whose_error_is_very_long_does_not_end_the_search():
+    search = grid(estimator=Wordy()).fit(X, y)
+    assert [trial.state for trial in search.study_.trials] == ["completed", "completed", "failed"]
+    again = grid(estimator=Wordy()).fit(X, y)
+    assert_same_results(again.cv_results_, search.cv_results_)
+    assert len(FITS) == 4
+
+
+class Slow(Counted):
+    def fit(self, X, y, sample_weight=None):
+        if self.C > 1:
+            time.sleep(60)
+        return super().fit(X, y, sample_weight)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:One or more of the test scores")
+def test_fits_that_might_have_had_more_time_are_said():
+    grid(estimator=Slow(), fit_timeout=0.5).fit(X, y)
+    for now in (5, None):
+        with pytest.warns(UserWarning, match="took longer than fit_timeout= said before") as caught:
+            again = grid(estimator=Slow(), fit_timeout=now).fit(X, y)
+        assert len([one for one in caught if "said before" in str(one.message)]) == 1
+        assert np.isnan(again.cv_results_["mean_test_score"][2])
+    grid(estimator=Slow(), fit_timeout=0.5).fit(X, y)  # nothing is said of what is as it was
+    assert len(FITS) == 4
 
 
 @pytest.mark.parametrize("strategy", ["random", "tpe(n_start=2)", "gp(n_start=2)"])
@@ -281,6 +348,12 @@ def test_what_labels_stand_for_is_compared():
     redoubled.__qualname__ = "doubled"
     with pytest.raises(ValueError, match="another search"):
         search(redoubled).fit(X, y)
+
+
+def test_other_objectives_are_said_by_their_names():
+    grid(scoring=["accuracy", "f1_macro"], refit="f1_macro").fit(X, y)
+    with pytest.raises(ValueError, match="objectives: f1_macro before, accuracy now"):
+        grid(scoring=["accuracy", "f1_macro"], refit="accuracy").fit(X, y)
 
 
 @pytest.mark.parametrize(
@@ -380,6 +453,13 @@ _scores = st.floats() | st.integers(-(2**60), 2**60)
 def test_outcomes_come_back_as_they_were(outcome):
     back = from_json(jsontext.loads(jsontext.dumps(to_json(outcome))))
     assert repr(back) == repr(outcome)
+
+
+def test_of_an_error_that_is_very_long_both_ends_are_kept():
+    outcome = {"test_scores": np.nan, "fit_error": "Traceback" + "x" * 2_000_000 + "ValueError: large"}
+    error = from_json(jsontext.loads(jsontext.dumps(to_json(outcome))))["fit_error"]
+    assert len(error) < 50_000
+    assert (error[:9], error[-17:]) == ("Traceback", "ValueError: large")
 
 
 @pytest.mark.parametrize("data", [None, 3, [], {}, {"other": 1}])

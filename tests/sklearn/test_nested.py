@@ -199,6 +199,7 @@ class Stored(GridSearchCV):
         (grid(), {"cv": 61}, ValueError, "n_splits=61 greater than"),
         (grid(), {"params": {"weights": weights}}, ValueError, "All the 5 fits failed"),
         (Stored(SVC(), {"C": [1]}, store="x.db"), {}, ValueError, r"kept in a store.*set_params\(store=None"),
+        (whet.sklearn.GridSearchCV(SVC(), {"C": [1]}, name="kept"), {}, ValueError, r"kept in a store.*name=None"),
     ],
 )
 @pytest.mark.filterwarnings("ignore")

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_iris
 from sklearn.ensemble import BaggingClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from whet.sklearn import GridSearchCV
 from whet.sklearn.noeffect import NoEffectWarning, Reads, Tried, of_equal_scores, warn_of, without_effect
 from whet.sklearn.prefixes import fit_and_score
 from whet.sklearn.reading import Watch, is_watched, watching
@@ -443,7 +446,7 @@ def test_threads_that_fit_the_same_class():
 
 
 # ---- by scores
-def tried(parameters, *scores, n=50, **more):
+def tried(parameters, *scores, n=200, **more):
     return Tried(parameters, [{"test_scores": one, "n_test_samples": n, "fit_error": None} | more for one in scores])
 
 
@@ -473,8 +476,11 @@ def test_scores_that_differ_anywhere_are_not():
         [],
         [tried({"a": 1}, 0.5, 0.4)],
         [tried({"a": a}, 1.0, 1.0) for a in range(4)],  # nothing could do better
-        [tried({"a": a}, 0.81, 0.84, n=100) for a in range(2)],  # one pair, and numbers of right answers
+        [tried({"a": a}, 0.81, 0.84, n=100) for a in range(2)],  # one pair, and few wrong answers
+        [tried({"a": a}, 0.9715, 0.9837, n=300) for a in range(4)],  # as of F1: not a number of answers
+        [tried({"a": a}, {"f1": 0.99, "auc": 0.999}, n=2000) for a in range(3)],
         [tried({"a": a}, 0.123, 0.456, n=10) for a in range(4)],  # few samples
+        [tried({"a": a}, -0.123, -3.4, n=20) for a in range(3)],
         [tried({"a": a}, np.nan, 0.5) for a in range(4)],
         [tried({"a": a, "b": a}, 0.123, 0.456) for a in range(4)],  # nobody differs in one of them only
         [tried({"a": 1}, 0.123, 0.456) for _ in range(4)],  # the same again
@@ -484,9 +490,34 @@ def test_what_may_be_an_accident_is_not_said(candidates):
     assert of_equal_scores(candidates) == []
 
 
-def test_numbers_that_no_count_gives_need_one_pair():
-    assert [name for name, _ in of_equal_scores([tried({"a": a}, 0.1234, 0.4567) for a in (1, 2)])] == ["a"]
-    assert [name for name, _ in of_equal_scores([tried({"a": a}, 0.82, 0.84) for a in (1, 2, 3)])] == ["a"]
+@pytest.mark.parametrize(
+    "candidates",
+    [
+        [tried({"a": a}, 0.1234, 0.4567) for a in (1, 2)],
+        [tried({"a": a}, 0.82, 0.84) for a in (1, 2, 3)],
+        [tried({"a": a}, -0.01, -0.02, n=50) for a in (1, 2)],  # a loss: all samples make it
+        [tried({"a": a}, {"accuracy": 0.99, "loss": -0.02}, {"accuracy": 0.99, "loss": -0.03}) for a in (1, 2)],
+    ],
+)
+def test_many_answers_are_no_accident(candidates):
+    assert [name for name, _ in of_equal_scores(candidates)] == ["a"]
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "f1_macro", "roc_auc_ovr"])
+def test_parameters_that_matter_little_to_the_usual_classifiers_are_not_said_to_change_nothing(scoring):
+    X, y = load_iris(return_X_y=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NoEffectWarning)
+        GridSearchCV(LogisticRegression(max_iter=3000), {"C": [1, 2, 3]}, scoring=scoring).fit(X, y)
+        GridSearchCV(SVC(), {"C": [10, 20]}, scoring="f1_macro").fit(X, y)
+
+
+def test_it_points_at_who_called_what_the_search_is_a_part_of():
+    rng = np.random.default_rng(0)
+    X, noise = rng.normal(size=(300, 2)), rng.normal(size=300)
+    with pytest.warns(NoEffectWarning, match="Parameter degree changes nothing") as caught:
+        cross_val_score(GridSearchCV(SVC(), {"C": [0.1, 1], "degree": [1, 2, 3]}), X, X[:, 0] + noise > 0, cv=2)
+    assert {one.filename for one in caught} == {__file__}
 
 
 def test_candidates_of_other_rounds_are_not_compared():

@@ -161,6 +161,7 @@ def test_a_metric_of_several_and_the_message():
         SelectionBiasWarning, match=r"best of 60 candidates has a mean test auc of .*nested_cv.*"
     ) as caught:
         warn_of_selection_bias(both, "auc")
+    assert caught[0].filename == __file__
     bias = selection_bias(both, "auc")
     assert f"{bias.score:.4g}" in str(caught[0].message)
     assert f"{bias.corrected:.4g}" in str(caught[0].message)
@@ -184,3 +185,15 @@ def test_of_a_search_of_scikit_learn():
     assert bias.score == search.best_score_
     assert bias.n_candidates == 12
     assert bias.n_splits == 5
+
+
+def test_candidates_that_are_equal_on_a_half_count_alike():
+    """Whichever comes first, and whatever the rounding of their sums."""
+    scores = np.random.default_rng(0).integers(12, 16, size=(40, 10)) / 15  # right answers of 15
+    bias = selection_bias(results(scores))
+    on_the_others = []
+    for left_out in combinations(range(10), 5):
+        sums = np.delete(np.rint(scores * 15), left_out, axis=1).sum(axis=1)
+        on_the_others.append(scores[sums == sums.max()][:, left_out].mean())
+    assert bias.corrected == pytest.approx(np.mean(on_the_others))
+    assert selection_bias(results(scores[::-1])).corrected == pytest.approx(bias.corrected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from threading import Lock
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis.extra import numpy as npst
 from scipy import sparse
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from whet.sklearn.packing import Unpackable, fingerprint, pack_estimators, pack_table, read, write
+from whet.sklearn.packing import Unpackable, fingerprint, pack_estimators, pack_table, read, sweep, write
 
 RNG = np.random.default_rng(0)
 TABLES = {
@@ -107,6 +108,17 @@ def test_a_file_that_is_not_whole_is_none(n_left, tmp_path):
     write(pack_table(np.arange(30.0)), path)
     path.write_bytes(path.read_bytes()[:n_left])
     assert read(path) is None
+
+
+def test_drafts_of_the_dead_are_swept(tmp_path):
+    kept, old, new = (tmp_path / name for name in ("abc-fit", ".abc-fit-1", ".abc-fit-2"))
+    for path in (kept, old, new):
+        path.write_bytes(b"x")
+    for path in (kept, old):
+        os.utime(path, (0, 0))
+    sweep(tmp_path)
+    assert set(tmp_path.iterdir()) == {kept, new}
+    sweep(tmp_path / "missing")
 
 
 def test_no_file_is_none(tmp_path):

@@ -16,7 +16,17 @@ from sklearn.svm import SVC
 from whet.sklearn import GridSearchCV, HalvingGridSearchCV, SearchCV
 from whet.sklearn import showing as showing_module
 from whet.sklearn.showing import Showing, shown
-from whet.sklearn.summaries import Chosen, Facts, Tally, estimator_text, metric_text, parameters_text, raised, summary
+from whet.sklearn.summaries import (
+    Chosen,
+    Facts,
+    Tally,
+    chosen_of,
+    estimator_text,
+    metric_text,
+    parameters_text,
+    raised,
+    summary,
+)
 
 HOSTILE = "<b>\x1b]0;owned\x07\x1b[2J\x9b31m\rbad\x00\u202e"
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]")
@@ -62,11 +72,8 @@ def test_all_that_can_happen_to_fits():
 
 def test_candidates_that_a_scheduler_stops():
     tally = Tally([48], 40, 8, 180, work_s=90.0)
-    assert (
-        summary(_facts(tally=tally))
-        .splitlines()[2]
-        .endswith("180 run (1 min 30 s of work), 8 candidates stopped early")
-    )
+    said = summary(_facts(tally=tally)).splitlines()[2]
+    assert said == "  180 fits (1 min 30 s of work), 8 candidates stopped early"
 
 
 def test_a_search_that_had_nothing_left_to_run():
@@ -126,6 +133,17 @@ def test_what_was_chosen():
     assert second(Chosen(3, "C=1", "auc", 0.5, 0.1, is_best=False)) == (
         "  chosen auc=0.5 (standard error 0.1, candidate 3): C=1"
     )
+
+
+def test_the_standard_error_is_that_of_the_splits_that_were_done():
+    search = GridSearchCV(SVC(), {"C": [1, 10]}, cv=8)
+    search.n_splits_, search.multimetric_, search.best_index_, search.best_params_ = 8, False, 0, {"C": 1}
+    search.cv_results_ = {"mean_test_score": np.array([0.7, 0.6]), "std_test_score": np.array([0.3, 0.1])}
+    assert chosen_of(search).standard_error == pytest.approx(0.3 / math.sqrt(7))
+    search.cv_results_["n_splits_run"] = np.array([4, 8])
+    assert chosen_of(search).standard_error == pytest.approx(0.3 / math.sqrt(3))
+    search.cv_results_["n_splits_run"] = np.array([1, 8])
+    assert chosen_of(search).standard_error is None
 
 
 def test_halving_and_single_things():

@@ -113,7 +113,7 @@ def one_standard_error(results: Results, metric: str, complexity: Complexity) ->
 
     That is the standard error of the best one's mean, sd / sqrt(n_splits), with n_splits - 1 degrees of freedom. Of
     candidates that are as simple, the one with the higher score is chosen, of those the first one. Only candidates
-    that `scored` has can be chosen; where there are none, the first candidate is, as in scikit-learn.
+    that `scored` has can be chosen. Where there are none, as all failed or were cut short, the first in rank is.
 
     Args:
         results: ``cv_results_``.
@@ -127,7 +127,8 @@ def one_standard_error(results: Results, metric: str, complexity: Complexity) ->
     """
     rows, scores = scored(results, metric)
     if not rows.size:
-        return int(_counting(results)[0])
+        counting = _counting(results)
+        return int(counting[np.asarray(results[f"rank_test_{metric}"])[counting].argmin()])
     n_splits = scores.shape[1]
     _check_n_splits(n_splits)
     with np.errstate(over="ignore", invalid="ignore"):  # of scores that are hardly finite

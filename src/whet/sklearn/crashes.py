@@ -10,30 +10,30 @@ a dead worker owes it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import mmap
 import os
 import re
 import struct
-import tempfile
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from joblib._parallel_backends import LokyBackend
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from whet.sklearn.guard import FitTimeout, too_late
-
-if TYPE_CHECKING:
-    from whet.sklearn.tasks import Outcome, Task
+from whet.sklearn.temporary import temporary_folder
 
 # Workers that die before they have begun a fit are not the fault of one: so many times in a row are too many. So are
 # so many candidates that end their workers where no fit has come to anything.
 _MOST_IDLE_DEATHS = 2
 _MOST_DEAD_CANDIDATES = 5
 _NO_FIT = -1  # the note of a worker that has not begun one
+_LOOK_S = 1.0  # so often a worker looks whether the process that has started it is there
 
 
 class WorkerDied(RuntimeError):
@@ -67,14 +67,11 @@ def noted(pool: Any) -> Iterator[Notes | None]:
     if not isinstance(pool._backend, LokyBackend):
         yield None
         return
-    place = os.environ.get("JOBLIB_TEMP_FOLDER")
-    try:
-        temporary = tempfile.TemporaryDirectory(prefix="whet-fits-", dir=place, ignore_cleanup_errors=True)
-    except OSError:  # a disk that is full need not end the search
-        yield None
-        return
-    with temporary as folder:
-        yield Notes(folder)
+    with contextlib.ExitStack() as stack:
+        notes = None
+        with contextlib.suppress(OSError):  # a disk that is full need not end the search
+            notes = Notes(stack.enter_context(temporary_folder("fits")))
+        yield notes
 
 
 class _Note:
@@ -102,6 +99,7 @@ def note(folder: str, index: int) -> Any:
         The file, where more may be written; None where notes cannot be taken.
     """
     global _own_note  # noqa: PLW0603
+    _end_with_parent()
     path = f"{folder}/{os.getpid()}"
     if _own_note is None or _own_note.path != path:
         if _own_note is not None:
@@ -115,7 +113,41 @@ def note(folder: str, index: int) -> Any:
     return _own_note.file
 
 
-class Runs:
+@functools.cache
+def _end_with_parent() -> None:
+    """Have this process end when the one that has started it is killed.
+
+    Workers of loky would wait for it for ever, and as long as they do the data that joblib shares stay in memory.
+    """
+    parent = os.getppid()
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_S)
+        os._exit(1)
+
+    threading.Thread(target=look, name="parent", daemon=True).start()
+
+
+Outcome = dict[str, Any]  # what a fit came to
+
+
+class Task(Protocol):
+    """What `Runs` has to know of a fit."""
+
+    @property
+    def index(self) -> int:
+        """Which one it is."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Those of its candidate, the same object for all fits of that."""
+
+
+T = TypeVar("T", bound=Task)
+
+
+class Runs(Generic[T]):
     """Runs tasks on a pool, whatever happens to its workers.
 
     Args:
@@ -131,9 +163,9 @@ class Runs:
     def __init__(
         self,
         pool: Any,
-        tasks: Iterable[Task],
-        call_of: Callable[[Task], Any],
-        fail: Callable[[Task, Exception, float], Outcome],
+        tasks: Iterable[T],
+        call_of: Callable[[T], Any],
+        fail: Callable[[T, Exception, float], Outcome],
         fit_timeout: float | None,
         notes: Notes | None,
         dead: dict[int, str],
@@ -141,9 +173,9 @@ class Runs:
         self._pool, self._call_of, self._fail, self._notes, self._dead = pool, call_of, fail, notes, dead
         self._fit_timeout = fit_timeout or 0.0
         self._tasks = iter(tasks)
-        self._again: deque[Task] = deque()
-        self._out: dict[int, Task] = {}  # what was handed out and has not come back
-        self._failed: deque[Task] = deque()  # what is not run
+        self._again: deque[T] = deque()
+        self._out: dict[int, T] = {}  # what was handed out and has not come back
+        self._failed: deque[T] = deque()  # what is not run
         self._n_idle_deaths = 0
         self._n_died = 0
         self._has_come = False
@@ -164,7 +196,7 @@ class Runs:
                 yield from self._not_run()
                 return
 
-    def _to_run(self) -> Iterator[Task]:
+    def _to_run(self) -> Iterator[T]:
         while True:
             task = self._again.popleft() if self._again else next(self._tasks, None)
             if task is None:
@@ -174,7 +206,7 @@ class Runs:
             else:
                 yield task
 
-    def _run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Outcome]]:
+    def _run(self, tasks: Iterable[T]) -> Iterator[tuple[int, Outcome]]:
         outputs = self._pool(self._handed_out(tasks))
         try:
             for index, outcome in outputs:
@@ -187,7 +219,7 @@ class Runs:
             self._end(outputs)
             raise
 
-    def _handed_out(self, tasks: Iterable[Task]) -> Iterator[Any]:
+    def _handed_out(self, tasks: Iterable[T]) -> Iterator[Any]:
         for task in tasks:
             self._out[task.index] = task
             yield self._call_of(task)
@@ -215,7 +247,7 @@ class Runs:
             yield from self._alone(suspects.pop(0))
         self._again.extendleft(reversed(suspects))
 
-    def _alone(self, task: Task) -> Iterator[tuple[int, Outcome]]:
+    def _alone(self, task: T) -> Iterator[tuple[int, Outcome]]:
         began = time.monotonic()
         try:
             yield from self._run([task])
@@ -233,7 +265,7 @@ class Runs:
         if self._n_idle_deaths >= _MOST_IDLE_DEATHS:
             raise error
 
-    def _has_died(self, task: Task, error: Exception, took_s: float, *, is_late: bool) -> Iterator[tuple[int, Outcome]]:
+    def _has_died(self, task: T, error: Exception, took_s: float, *, is_late: bool) -> Iterator[tuple[int, Outcome]]:
         self._n_died += 1
         if not self._has_come and self._n_died >= _MOST_DEAD_CANDIDATES:
             raise error

@@ -16,15 +16,13 @@ from whet.sklearn.choosing import OneStandardError
 from whet.sklearn.kept import Cache, n_workers_of
 from whet.sklearn.names import check_candidates
 from whet.sklearn.noeffect import Reads, Tried, without_effect
-from whet.sklearn.outcomes import score_of
 from whet.sklearn.plans import plan
-from whet.sklearn.racing import Race, masked
+from whet.sklearn.racing import Race, masked, raced
 from whet.sklearn.recording import Record
 from whet.sklearn.tasks import Outcome, Task, Work, outcomes_of
 
 if TYPE_CHECKING:
     from whet.core.trial import Trial
-    from whet.sklearn.searching import Searching
     from whet.sklearn.showing import Showing
 
 
@@ -92,14 +90,13 @@ class Evaluation:
 
     def __init__(
         self,
-        search: Searching,
+        search: Any,
         work: Work,
         X: Any,
         y: Any,
         split_params: Mapping[str, Any],
         pool: Any,
         cache: Cache | None,
-        metric: str,
         rule: OneStandardError | None = None,
     ) -> None:
         self.rows: list[Row] = []
@@ -107,7 +104,7 @@ class Evaluation:
         self.n_workers = n_workers_of(pool)
         self._search, self._work, self._X, self.y, self._pool = search, work, X, y, pool
         self._rule = rule
-        self._split_params, self._cache, self._metric = split_params, cache, metric
+        self._split_params, self._cache = split_params, cache
         self._ends_at = None if search.timeout is None else time.monotonic() + search.timeout
         self._race = Race(search.n_splits_) if search.racing else None
         self._dead: dict[int, str] = {}  # why candidates ended their workers, by the id of their parameters
@@ -149,7 +146,10 @@ class Evaluation:
         splits = self._drawn(cv) if cv else self.splits
         n_fits = len(candidates) * len(splits)
         if self._search.verbose > 0:
-            print(f"Fitting {len(splits)} folds for each of {len(candidates)} candidates, totalling {n_fits} fits")
+            most = "" if self._race is None else "at most "
+            print(
+                f"Fitting {len(splits)} folds for each of {len(candidates)} candidates, totalling {most}{n_fits} fits"
+            )
         if not n_fits:
             raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
         if trials is None:
@@ -222,6 +222,34 @@ class Evaluation:
         if n_left:
             raise TimeUp
 
+    def cut_short(self, why: str) -> bool:
+        """Make do with what there is, as the search ends here and now, and tell whether any candidate is done.
+
+        Of those that race, only the splits count that all of them were fitted on: that is what they can be compared by.
+        """
+        if self._race is not None:
+            self._note_stopped()
+            for number, is_common in self._race.cut_short():
+                row = self.rows[number]
+                if not row.is_done:
+                    row.outcomes = [one if is_in else None for one, is_in in zip(row.outcomes, is_common, strict=True)]
+                    row.is_done = True
+        for row in self.rows:
+            n_ran = len(row.ran)
+            if row.is_done and not row.why and n_ran < len(row.outcomes):
+                row.why = f"{why} after {n_ran} of {len(row.outcomes)} splits"
+        self._n_warned = 0  # that all of a part of a batch failed does not end the search, that all did does
+        return any(row.is_done for row in self.rows)
+
+    @property
+    def comparable(self) -> dict[str, Any]:
+        """`results`, to choose from: where an iteration was cut short, the last complete one counts as the last."""
+        missing = [row.more["iter"] for row in self.rows if not row.is_done and "iter" in row.more]
+        is_whole = ~np.isin(self.results.get("iter", ()), missing)
+        if not missing or not is_whole.any():
+            return self.results
+        return self.results | {"iter": np.where(is_whole, self.results["iter"], -1)}
+
     def conclude(self) -> dict[str, Any]:
         """Warn of what failed, and return the results of all candidates that are done.
 
@@ -271,7 +299,7 @@ class Evaluation:
         row = self.rows[fit.row]
         row.outcomes[fit.split] = outcome
         if self._race is not None:
-            self._race.note(fit.row, fit.split, score_of(outcome, self._metric))
+            self._race.note(fit.row, fit.split, raced(outcome, self.record.objectives[0]))
         ran = row.ran
         if len(ran) == len(row.outcomes):
             row.is_done = True
@@ -286,15 +314,15 @@ class Evaluation:
         is_on = True
         while is_on:
             pairs = self._race.next()
-            self._note_stopped(n_before)
+            self._note_stopped()
             self.run([self.fit(row, split, splits) for row, split in pairs], callback_ctx, self._note)
             is_on = bool(pairs)
 
-    def _note_stopped(self, n_before: int) -> None:
+    def _note_stopped(self) -> None:
         assert self._race is not None
         for number, why in self._race.stopped.items():
             row = self.rows[number]
-            if number >= n_before and not row.is_done:
+            if not row.is_done:
                 row.is_done, row.why = True, why
                 self.record.stop(number, row.ran, why)
                 if self.showing is not None:

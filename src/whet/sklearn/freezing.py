@@ -46,7 +46,7 @@ def thawed(ice: Frozen) -> Study:
 
     problem = Problem.from_json(ice.problem)
     directions = {objective.name: objective.direction for objective in problem.objectives}
-    study = Study(problem.space, directions, sampler="random", seed=0, name=ice.name)
+    study = Study(problem.space, directions, sampler="random", fidelity=problem.fidelity, seed=0, name=ice.name)
     trials = enqueued(study.ledger, [config for config, _, _, _ in ice.trials])
     for trial, (_, values, message, why) in zip(trials, ice.trials, strict=True):
         if values or message is not None or why:

@@ -25,6 +25,7 @@ from whet.space.plain import shortened
 from whet.storage.open import DEFAULT_STORE
 
 if TYPE_CHECKING:
+    from whet.core.problem import Problem
     from whet.core.protocols import Scheduler
     from whet.space.space import Space
     from whet.study import Study
@@ -199,6 +200,10 @@ def _missing(part: str, was: Mapping[str, str], now: Mapping[str, str]) -> str:
     return "was not there" if part in now else "is not there any more"
 
 
+def _names(problem: Problem) -> str:
+    return ", ".join(objective.name for objective in problem.objectives)  # all of them are maximized
+
+
 def _changed_choice(
     study: Study,
     there: Mapping[str, Any],
@@ -221,10 +226,11 @@ def _changed_choice(
     objects = {**there["objects"], **kept["objects"]}
     changed = [name for name in objects if there["objects"].get(name) != kept["objects"].get(name)]
     lines += [f"values of {name}: are not what they were" for name in changed]
-    for what in ("objectives", "fidelity"):
-        before, after = getattr(history.problem, what), getattr(problem, what)
-        if before != after:
-            lines.append(f"{what}: {before} before, {after} now")
+    before, after = _names(history.problem), _names(problem)
+    if before != after:
+        lines.append(f"objectives: {before} before, {after} now")
+    if history.problem.fidelity != problem.fidelity:
+        lines.append(f"fidelity: {history.problem.fidelity} before, {problem.fidelity} now")
     spender: Scheduler = scheduler_from(by.scheduler)
     asked = {"scheduler": None, **sampler_settings(sampler_from(by.sampler)), **scheduler_settings(spender)}
     for what, after in asked.items():

@@ -9,7 +9,6 @@ import contextlib
 import functools
 import os
 import shutil
-import tempfile
 import threading
 import uuid
 from collections import Counter, OrderedDict
@@ -24,6 +23,7 @@ import scipy
 import sklearn
 
 from whet.sklearn import likeness, packing
+from whet.sklearn.temporary import temporary_folder
 
 # The bound of what is kept in memory: this share of what is free, and never more than so many bytes.
 _SHARE_OF_FREE_MEMORY = 0.25
@@ -200,8 +200,7 @@ def _for_this_search(pool: Any) -> Iterator[Memory | Folder]:
         n_bytes = min(int(_SHARE_OF_FREE_MEMORY * psutil.virtual_memory().available), _MOST_BYTES)
         yield Memory(uuid.uuid4().hex, n_bytes)
     else:
-        place = os.environ.get("JOBLIB_TEMP_FOLDER")
-        with tempfile.TemporaryDirectory(prefix="whet-prefixes-", dir=place, ignore_cleanup_errors=True) as path:
+        with temporary_folder("prefixes") as path:
             yield Folder(Path(path))
 
 
@@ -215,6 +214,7 @@ def _own_folder(path: Path, token: str) -> Path:
             f"Expected cache={str(path)!r} to be a folder that only you write to, but others may change "
             f"{str(folder)!r}, and what is read from there is run. Remove it, or choose another folder."
         )
+    packing.sweep(folder)
     return folder
 
 

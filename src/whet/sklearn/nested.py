@@ -164,10 +164,10 @@ def _check(search: Any, scoring: Any) -> None:
     own = getattr(search, "scoring", None)
     if scoring is None and callable(refit) and isinstance(own, list | tuple | set | Mapping):
         raise ValueError("the search has several metrics, and its refit names none: say with scoring= which to use")
-    if getattr(search, "store", None) is not None:
+    if hasattr(search, "store") and (search.store, getattr(search, "name", None)) != (None, None):
         raise ValueError(
-            "the search is kept in a store, and nested_cv runs another one for each outer fold, which would all have "
-            "its name there. Use search.set_params(store=None, name=None, resume=False)"
+            "the search is kept in a store (store=, name=), and nested_cv runs another one for each outer fold, which "
+            "would all have its name there. Use search.set_params(store=None, name=None, resume=False)"
         )
 
 

@@ -15,15 +15,12 @@ from inspect import currentframe
 from math import isfinite
 from typing import Any
 
-import numpy as np
-
 from whet.sklearn.names import above
 from whet.sklearn.reading import may_be_watched, owner_of
 from whet.sklearn.spaces import described
 from whet.space.plain import value_key
 
-_FEWEST_SAMPLES = 100  # of all test parts together, for equal scores to be no accident
-_FEWEST_PAIRS = 2  # of candidates that differ in one parameter, where their scores count right answers
+_FEWEST_ANSWERS = 100  # of all equal pairs of candidates together, for that to be no accident
 _OF_SCIKIT_LEARN = "_skl", "_sklearn", "_metadata_request", "_callback"  # attributes that estimators get from it
 
 
@@ -107,8 +104,8 @@ class Reads:
                 f"constructor only store its arguments, and make self.{made[0]}_ of them in fit"
             )
         return (
-            f"fitting and scoring {kind} never reads what the search sets. Use it in fit, or leave it out: each value "
-            "costs all the fits of the others once more"
+            f"fitting and scoring {kind} never reads what the search sets. Where fit has no use for that, search "
+            "without: each value costs all the fits of the others once more"
         )
 
 
@@ -127,22 +124,21 @@ def without_effect(reads: Reads, tried: Mapping[int, Tried], n_splits: int) -> l
 def of_equal_scores(tried: Sequence[Tried]) -> list[tuple[str, str]]:
     """Return the parameters whose value made no difference to any score of the candidates *tried*, and how that shows.
 
-    Nothing is returned where it may be an accident: few samples, scores that are all the same number, or a single
-    pair of candidates where scores count right answers.
+    Nothing is returned where it may be an accident: scores that are all the same number, or too few wrong answers, the
+    ones that candidates differ in.
     """
     scored = [(one, scores) for one in tried if (scores := _scores(one)) is not None]
     if len({scores for _, scores in scored}) == len(scored):  # as in most searches, and quickly told
         return []
-    if _is_one_number(scores for _, scores in scored) or _n_samples(scored[0][0]) < _FEWEST_SAMPLES:
+    if _is_one_number(scores for _, scores in scored):
         return []
     keys = _keys([one.parameters for one, _ in scored])
     found = []
     for name in keys[0]:
-        n_pairs = _n_equal_pairs(name, scored, keys)
-        fewest = _FEWEST_PAIRS if all(_counts_answers(one) for one, _ in scored) else 1
-        if n_pairs is not None and n_pairs >= fewest:
-            what = "the candidates that differ" if n_pairs > 1 else "the two candidates that differ"
-            found.append((name, f"{what} in nothing else have the same scores on every split. Leave it out"))
+        pairs = _equal_pairs(name, scored, keys)
+        if sum(map(_n_answers, pairs)) >= _FEWEST_ANSWERS:
+            what = "the candidates that differ" if len(pairs) > 1 else "the two candidates that differ"
+            found.append((name, f"{what} in nothing else have the same scores on every split. One value would do"))
     return found
 
 
@@ -154,13 +150,13 @@ def warn_of(found: Iterable[tuple[str, str]]) -> None:
     for why, those in names.items():
         *first, last = those
         what = f"Parameters {', '.join(first)} and {last} change" if first else f"Parameter {last} changes"
-        warnings.warn(f"{what} nothing in this search: {why}.", NoEffectWarning, stacklevel=_caller())
+        warnings.warn(f"{what} nothing in this search: {why}.", NoEffectWarning, stacklevel=caller())
 
 
-def _caller() -> int:
-    """Return how far above who asks here the frame is that has called the search, past the wrappers of `fit`."""
+def caller() -> int:
+    """Return how far above who asks here the frame is that has called the search, or what the search is a part of."""
     level, frame = 0, currentframe()
-    while frame is not None and str(frame.f_globals.get("__name__")).startswith(("whet.", "sklearn.")):
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith(("whet.", "sklearn.", "joblib.")):
         level, frame = level + 1, frame.f_back
     return level
 
@@ -197,34 +193,35 @@ def _is_one_number(scored: Iterable[tuple[Any, ...]]) -> bool:
     return all(len(those) == 1 for those in values.values())
 
 
-def _n_samples(one: Tried) -> int:
-    return sum(outcome.get("n_test_samples", 0) for outcome in one.outcomes)
+def _n_answers(one: Tried) -> float:
+    """Return how many test samples tell a candidate from others that are much like it.
+
+    Those are the wrong answers, or the right ones where they are fewer, as far as a score says how many there are:
+    one from 0 to 1 does for most classifiers. Other scores change with every sample.
+    """
+    return sum((of["n_test_samples"] * _least_share(of["test_scores"]) for of in one.outcomes), 0.0)
 
 
-def _counts_answers(one: Tried) -> bool:
-    """Tell whether the test scores are shares of the test samples, as accuracy is, so that equal ones come easily."""
-    return all(
-        np.isclose(score * outcome["n_test_samples"], round(score * outcome["n_test_samples"]), rtol=0, atol=1e-6)
-        for outcome in one.outcomes
-        for score in _as_dict(outcome["test_scores"]).values()
-    )
+def _least_share(scores: Any) -> float:
+    """Return which share of the samples the *scores* of a fit see, that of the metric that sees most."""
+    each = scores.values() if isinstance(scores, dict) else [scores]
+    return max(float(min(score, 1 - score)) if 0 <= score <= 1 else 1.0 for score in each)
 
 
-def _as_dict(scores: Any) -> Mapping[str, float]:
-    return scores if isinstance(scores, dict) else {"": scores}
-
-
-def _n_equal_pairs(
+def _equal_pairs(
     name: str, scored: Sequence[tuple[Tried, tuple[Any, ...]]], keys: Sequence[Mapping[str, Hashable]]
-) -> int | None:
-    """Return how many pairs there are of candidates that differ only in *name*; None if the scores of one do too."""
+) -> list[Tried]:
+    """Return one of each pair of candidates that differ only in *name*; none if the scores of any pair do too."""
     alike: dict[Hashable, tuple[Any, ...]] = {}
     values: dict[Hashable, set[Hashable]] = defaultdict(set)
+    pairs = []
     for (one, scores), key in zip(scored, keys, strict=True):
         if name not in one.parameters:
             continue
         others = one.round, tuple((other, value) for other, value in key.items() if other != name)
         if alike.setdefault(others, scores) != scores:
-            return None
+            return []
+        if values[others] and key[name] not in values[others]:
+            pairs.append(one)
         values[others].add(key[name])
-    return sum(len(those) - 1 for those in values.values())
+    return pairs

@@ -47,6 +47,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.sklearn.choosing import Results, scored
+from whet.sklearn.noeffect import caller
 
 _MOST_BLOCKS = 10  # of splits, which go to one half together; 252 ways to halve them
 _FEWEST_CANDIDATES = 10
@@ -143,7 +144,7 @@ def warn_of_selection_bias(results: Results, metric: str = "score") -> None:
         f"{bias.n_splits} splits score on the other half. For a figure to report, cross-validate the whole search "
         "(whet.sklearn.nested_cv) or keep a test set; fewer candidates or more splits make the difference smaller.",
         SelectionBiasWarning,
-        stacklevel=2,
+        stacklevel=caller(),
     )
 
 
@@ -161,10 +162,12 @@ def _halves(n_splits: int) -> NDArray[np.bool_]:
 
 
 def _luck(folds: NDArray[np.float64], winner: int, chosen_on: NDArray[np.bool_]) -> float:
-    """Return how much better the *winner* is, on the other splits, than the one that is best on those chosen on.
+    """Return how much better the *winner* is, on the other splits, than those that are best on the ones chosen on.
 
+    Several are where scores count right answers of few samples. Which of them comes first is no reason to prefer it.
     *folds* are the scores, (n_splits, n).
     """
-    best = int(folds[chosen_on].sum(axis=0).argmax())
-    others = folds[~chosen_on]
-    return float((others[:, winner] - others[:, best]).mean())
+    means = folds[chosen_on].mean(axis=0)
+    best = np.isclose(means, means.max(), rtol=1e-9, atol=0)  # sums of equal scores differ by rounding
+    others = folds[~chosen_on].mean(axis=0)
+    return float((others[winner] - others[best]).mean())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from whet.sklearn.tasks import Outcome
 
 SINGLE = "score"  # what scikit-learn calls the only metric
+_MOST_OF_ERROR = 10_000  # characters, at either end
 _BY_NAME = ("test_scores", "train_scores")  # of several metrics these are dicts
 
 
@@ -37,14 +38,27 @@ def metric_name(name: Any) -> str:
     return name if isinstance(name, str) and name.strip() else f"score {name}"
 
 
+def has_more_time(outcome: Outcome, fit_timeout: float | None) -> bool:
+    """Tell whether this is the outcome of a fit that took too long, and might have had more time with *fit_timeout*."""
+    is_late = (outcome["fit_error"] or "").startswith("FitTimeout: ")
+    return is_late and (fit_timeout is None or fit_timeout > outcome["fit_time"])
+
+
 def to_json(outcome: Outcome) -> dict[str, Any]:
-    """Return what :func:`from_json` reads; what several metrics were scored is a list of pairs, by any names."""
-    return {
+    """Return what :func:`from_json` reads; what several metrics were scored is a list of pairs, by any names.
+
+    The error of a fit that has failed may have all the data in it: of a long one the beginning and the end are kept.
+    """
+    kept = {
         name: [[value_to_json(plain(metric)), plain(score)] for metric, score in value.items()]
         if isinstance(value, dict)
         else plain(value)
         for name, value in outcome.items()
     }
+    error = kept.get("fit_error")
+    if error is not None and len(error) > 2 * _MOST_OF_ERROR:
+        kept["fit_error"] = f"{error[:_MOST_OF_ERROR]}…{error[-_MOST_OF_ERROR:]}"
+    return kept
 
 
 def from_json(data: Any) -> Outcome | None:

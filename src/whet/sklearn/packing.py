@@ -6,11 +6,13 @@ gives arrays of its own, so that whoever changes them in place changes them for 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import mmap
 import struct
 import sys
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ import cloudpickle
 import numpy as np
 from scipy import sparse
 
+_OLD_S = 24 * 3600  # no draft takes so long
 _MAGIC = b"whetpfx1"
 # Buffers begin this much behind a multiple of 64 bytes, as large blocks of malloc do: there are libraries whose sums
 # depend on where arrays begin.
@@ -139,6 +142,14 @@ def write(packed: Packed, path: Path) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove from *folder* the drafts of `write` that processes which were killed have left."""
+    with contextlib.suppress(OSError):
+        for draft in folder.glob(".*-*"):
+            if time.time() - draft.stat().st_mtime > _OLD_S:  # else it may be that of another search
+                draft.unlink()
 
 
 def read(path: Path) -> Packed | None:

@@ -7,13 +7,17 @@ run at a time, and in which order they end.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whet.algorithms.races import chances, unlikely
+from whet.sklearn.outcomes import score_of, scores_of
+
+if TYPE_CHECKING:
+    from whet.sklearn.tasks import Outcome
 
 _N_FIRST = 2  # splits that all candidates are fitted on: it takes two to see how much scores vary
 
@@ -64,6 +68,18 @@ class Race:
         self._n_done = self._n_splits if is_decided else min(max(first + 1, _N_FIRST), self._n_splits)
         return [(int(one), split) for split in range(first, self._n_done) for one in self._racing]
 
+    def cut_short(self) -> list[tuple[int, NDArray[np.bool_]]]:
+        """End the race where it is; return who was still in it, and the splits that all of these were fitted on.
+
+        In the first round those count that are through with it.
+        """
+        still, self._racing = self._racing, self._racing[:0]
+        is_common: NDArray[np.bool_] = np.logical_and.reduce(self.ran[still])
+        if is_common.sum() < _N_FIRST:
+            is_common = np.arange(self._n_splits) < self._n_done
+            still = still[self.ran[still][:, is_common].all(axis=1)]
+        return [(int(one), is_common) for one in still if self._n_done]
+
     def _judge(self) -> None:
         """Stop those that are unlikely to win; one always goes on where none is complete."""
         after = f"{self._n_done} of {self._n_splits} splits"
@@ -95,6 +111,26 @@ class Race:
         if np.isfinite(means).any():
             self._best = int(complete[np.argmax(np.where(np.isfinite(means), means, -np.inf))])
         self._racing = self._racing[:0]
+
+
+def raced(outcome: Outcome, metric: str) -> float:
+    """Return the score that a race by *metric* goes by.
+
+    Raises:
+        ValueError: a function gave several, and the metric is none of them.
+    """
+    scores = scores_of(outcome)
+    if len(scores) > 1 and metric not in scores:
+        raise unnamed_metric(scores)
+    return score_of(outcome, metric)
+
+
+def unnamed_metric(metrics: Iterable[Any]) -> ValueError:
+    """Return the error that a race by several *metrics* is."""
+    return ValueError(
+        "racing=True compares candidates by one metric, and there are several: name the one that counts in refit=, as "
+        f"refit={next(iter(metrics))!r}"
+    )
 
 
 def masked(

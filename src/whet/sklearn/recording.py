@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,7 +22,7 @@ from sklearn.model_selection._search_successive_halving import BaseSuccessiveHal
 from whet.errors import ConfigError
 from whet.sklearn.choosing import metric_of
 from whet.sklearn.keeping import Chooser, Place, opened_study, place_of
-from whet.sklearn.outcomes import SINGLE, from_json, metric_name, score_of, scores_of, to_json
+from whet.sklearn.outcomes import SINGLE, from_json, has_more_time, metric_name, score_of, scores_of, to_json
 from whet.sklearn.spaces import Described, described
 from whet.sklearn.trials import ended, enqueued, started
 from whet.space.numeric import Int
@@ -73,7 +75,10 @@ def record_of(
     """
     place = place_of(search, X, y, params, splits)
     name = type(search).__name__ if search.name is None else search.name
-    return Record(name, objectives_of(search, scorers), place, lambda: _resources_of(search))
+    n_trials = getattr(search, "n_trials", None)
+    n_trials = None if n_trials is None else int(n_trials)
+    resources = partial(_resources_of, search)
+    return Record(name, objectives_of(search, scorers), place, resources, n_trials, search.fit_timeout)
 
 
 def objectives_of(search: Any, scorers: Any) -> tuple[str, ...]:
@@ -107,6 +112,8 @@ class Record:
         place: where the search is kept; None: nowhere.
         wider: gives, when the first candidates are there, the domains of parameters that those after them may have
             other values of.
+        n_trials: how many the study chooses, where it does.
+        fit_timeout: how many seconds a fit may take.
         study: a trial for every candidate, in the order of ``cv_results_``.
     """
 
@@ -114,12 +121,15 @@ class Record:
     objectives: tuple[str, ...]
     place: Place | None = None
     wider: Callable[[], Mapping[str, Domain]] = dict
+    n_trials: int | None = None
+    fit_timeout: float | None = None
     study: Study | None = None
     _rows: list[_Row] = field(default_factory=list)
     _described: Described | None = None
     _found: Sequence[Trial] = ()  # of earlier runs
     _is_asked: bool = False  # for the candidates
     _n_told: int = 0  # rows that it was told of, where it is
+    _has_warned: bool = False
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
@@ -158,7 +168,10 @@ class Record:
             StudyBusy: another process runs it.
         """
         by = Chooser(sampler, scheduler, fidelity, seed, objects=objects, settings=settings)
-        return self._open(space, directions, by)
+        study = self._open(space, directions, by)
+        if self.n_trials is not None:
+            self._plan(self.n_trials)
+        return study
 
     def trials(self) -> list[Trial]:
         """Return the trials of earlier runs, in their order; those that have not ended, and may, are run again."""
@@ -197,7 +210,10 @@ class Record:
         trial = self._rows[number].trial
         if trial is None or trial.number >= len(self._found):
             return None
-        return from_json(self._found[trial.number].attributes.get(key))
+        outcome = from_json(self._found[trial.number].attributes.get(key))
+        if outcome is not None and has_more_time(outcome, self.fit_timeout):
+            self._warn_of_late()
+        return outcome
 
     def keep(self, number: int, key: str, outcome: Outcome) -> None:
         """Note what a fit of candidate *number* came to."""
@@ -227,11 +243,6 @@ class Record:
             self._end(self._rows[self._n_told])
             self._n_told += 1
 
-    def stopped(self, number: int) -> str:
-        """Return why an earlier run of the search has ended candidate *number* early; nothing, if it did not."""
-        trial = self._rows[number].trial
-        return (trial.message or "stopped") if trial is not None and trial.state == "stopped" else ""
-
     def finish(self) -> None:
         """Note that there will be no more: what has not ended waits, and other processes may run the study."""
         from whet.core.events import Draft, Kind
@@ -252,6 +263,23 @@ class Record:
         return {name: float(np.mean(values)) for name, values in (times | folds).items()}
 
     # ---- the study
+    def _warn_of_late(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"Fits of the study {self.name!r} that took longer than fit_timeout= said before have failed, and are "
+                "not run again now that they may take longer. To run them, give this search another name=.",
+                stacklevel=2,
+            )
+
+    def _plan(self, n: int) -> None:
+        """Note with a study that is kept how many trials it is to have, so that others see when it is done."""
+        from whet.core.events import Draft, Kind
+
+        assert self.study is not None
+        if self.place is not None and self.study.ledger.history.settings.get("limits") != {"n_trials": n}:
+            self.study.ledger.commit([Draft(Kind.AMENDED, None, {"settings": {"limits": {"n_trials": n}}})])
+
     def _open(self, space: Space, directions: Mapping[str, str], by: Chooser) -> Study:
         self.objectives = tuple(directions)
         self.study = opened_study(self.place, self.name, space, directions, by, self._stack)
@@ -283,6 +311,7 @@ class Record:
                     "made of, and random_state, as they were, or give this search another name=."
                 )
         trials = [*found, *enqueued(self.study.ledger, configs[len(found) :])]
+        self._plan(max(len(self._rows), len(self._found)))
         if self.place is None:
             trials = self.study.ask(len(trials))  # all of them at once, as nobody looks on
         for row, trial in zip(rows, trials, strict=True):

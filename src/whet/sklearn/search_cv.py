@@ -38,7 +38,8 @@ class SearchCV(Searching):
     All attributes are those of ``sklearn.model_selection.RandomizedSearchCV``; ``study_`` is the `whet.Study` that
     chose the candidates, its trials in the order of ``cv_results_``.
 
-    As many candidates are chosen at a time as keep the workers busy: one where there are no more workers than splits.
+    As many candidates are chosen at a time as keep the workers busy: one where there are no more workers than splits,
+    and one for each worker where they race.
     The same *random_state* gives the same candidates on the same data where as many are chosen at a time; with the
     strategies that do not learn, ``"grid"``, ``"random"`` and ``"quasi_random"``, always. All candidates are compared
     on the same splits: those of a splitter that draws others at each call are drawn once.
@@ -157,7 +158,8 @@ class SearchCV(Searching):
     def _run_trials(self, evaluation: Evaluation, within: Searched, callback_ctx: Any) -> None:
         """Evaluate candidates on all splits, some at a time; first those of earlier runs of the search."""
         study = self._begun(evaluation.record, within)
-        n_at_a_time = ceil(evaluation.n_workers / max(1, self.n_splits_))
+        # One that races has few fits at a time.
+        n_at_a_time = evaluation.n_workers if self.racing else ceil(evaluation.n_workers / max(1, self.n_splits_))
         if evaluation.showing is not None:
             evaluation.showing.foresee(min(int(self.n_trials), within.space.size or int(self.n_trials)))
         for trials in _asked(study, int(self.n_trials), n_at_a_time, evaluation.record.trials()):
@@ -195,7 +197,7 @@ class SearchCV(Searching):
         axis = axis_of(fidelity, scheduler, *known, study.ledger.history.seed)
         if self.verbose > 0:
             print(f"Up to {self.n_trials} candidates, each with {fidelity.low} to {fidelity.high} {fidelity.name}")
-        return Spending(evaluation, evaluation.record, study, axis, within, int(self.n_trials), is_by_fold)
+        return Spending(evaluation, study, axis, within, int(self.n_trials), is_by_fold)
 
     def _check_resource(self, fidelity: Fidelity, within: Searched) -> None:
         """See that the fidelity is a parameter of the estimator that nothing else sets."""

@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection._search import BaseSearchCV
+from sklearn.model_selection._search_successive_halving import BaseSuccessiveHalving
 from sklearn.model_selection._split import check_cv
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_method_params, indexable
 
-from whet.sklearn.choosing import chosen_by, metric_of
+from whet.sklearn.choosing import chosen_by, metric_of, scored
 from whet.sklearn.evaluation import Evaluation, TimeUp
 from whet.sklearn.freezing import Frozen, frozen, thawed
 from whet.sklearn.kept import opened
 from whet.sklearn.noeffect import warn_of
 from whet.sklearn.optimism import warn_of_selection_bias
+from whet.sklearn.racing import unnamed_metric
 from whet.sklearn.recording import record_of
 from whet.sklearn.showing import Showing, shown
 from whet.sklearn.tasks import Work, pool_of
@@ -59,7 +61,9 @@ class Searching(BaseSearchCV):
         store: a path or URL where the search is kept, each fit as it ends; with a *name* alone ``./.whet/whet.db``.
         name: by which it is found again; with a *store* alone the name of the class.
         resume: whether to go on where an earlier run of the same search was ended, with only the missing fits.
-        timeout: seconds after which no more fits begin; ``cv_results_`` has the candidates that are done by then.
+        timeout: seconds after which no more fits begin; ``cv_results_`` has the candidates that are done by then, those
+            that still race on the splits that all of them have. As after Ctrl-C, the best one of halving is that of the
+            last iteration that is complete.
         fit_timeout: seconds that one fit may take; then it has failed.
         progress: whether to show how it goes, and what came of it, on standard error.
         complexity: for ``refit="one_standard_error"``, which chooses the simplest candidate within one standard error
@@ -107,10 +111,7 @@ class Searching(BaseSearchCV):
         rule = chosen_by(self.refit, self.complexity, self.scoring)
         scorers, refit_metric = self._get_scorers()
         if self.racing and not isinstance(refit_metric, str):
-            raise ValueError(
-                "racing=True compares candidates by one metric, and there are several: name the one that counts in "
-                f"refit=, as refit={next(iter(scorers._scorers))!r}"
-            )
+            raise unnamed_metric(scorers._scorers)
         X, y = indexable(X, y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
@@ -123,7 +124,7 @@ class Searching(BaseSearchCV):
         work = Work(clone(self.estimator), self._fit_options(scorers, routed), fit_timeout=self.fit_timeout)
 
         with pool_of(self.n_jobs, self.pre_dispatch) as pool, opened(self.cache, X, y, pool) as cache:
-            evaluation = Evaluation(self, work, X, y, split_params, pool, cache, refit_metric, rule)
+            evaluation = Evaluation(self, work, X, y, split_params, pool, cache, rule)
             evaluation.showing = showing
             with record_of(self, scorers, X, y, params, lambda: evaluation.splits) as evaluation.record:
                 interrupt = self._search(evaluation, root)
@@ -133,18 +134,20 @@ class Searching(BaseSearchCV):
             self._check_refit_for_multimetric(first_scores)
             refit_metric = metric_of(self.refit)
 
-        self._choose(refit_metric, evaluation.results)
+        self._choose(refit_metric, evaluation.results if callable(self.refit) else evaluation.comparable)
         self.scorer_ = scorers._scorers if isinstance(scorers, _MultimetricScorer) else scorers
         self.cv_results_ = evaluation.results
         self._study = evaluation.record.study
         if showing is not None:
             showing.chosen()
         if interrupt is not None:
+            for name in ("best_estimator_", "refit_time_", "feature_names_in_"):  # they would be of an earlier fit
+                self.__dict__.pop(name, None)
             raise interrupt
-        warn_of(evaluation.without_effect())
         if self.refit:
             self._refit(work.estimator, told, root, routed.estimator.fit)
         told.end(root)
+        self._warn(evaluation, refit_metric)
 
     def score(self, X: Any, y: Any = None, **params: Any) -> Any:
         """Score the best candidate, fitted to all the data, as scikit-learn's searches do; see there.
@@ -210,7 +213,7 @@ class Searching(BaseSearchCV):
         try:
             self._run_search(evaluation, **({"callback_ctx": root} if knows_callbacks else {}))
         except TimeUp:
-            if not any(row.is_done for row in evaluation.rows):
+            if not evaluation.cut_short("time was up"):
                 raise TimeoutError(
                     f"No candidate was done within timeout={self.timeout} s. Give the search more time, or each "
                     "candidate less to do: fewer splits, less data."
@@ -219,10 +222,17 @@ class Searching(BaseSearchCV):
             if evaluation.showing is not None:
                 evaluation.showing.time_is_up()
         except KeyboardInterrupt as error:
-            if not any(row.is_done for row in evaluation.rows):
+            if not evaluation.cut_short("interrupted"):
                 raise
-            evaluation.conclude()
+            try:
+                evaluation.conclude()
+            except ValueError as all_failed:
+                raise error from all_failed
             interrupt = error
+        else:
+            return None
+        if isinstance(self, BaseSuccessiveHalving):  # which notes this at its end
+            self.n_iterations_, self.n_remaining_candidates_ = len(self.n_resources_), self.n_candidates_[-1]
         return interrupt
 
     def _check_refit_for_multimetric(self, scores: Mapping[str, Any]) -> None:
@@ -240,6 +250,8 @@ class Searching(BaseSearchCV):
         if not self.refit and self.multimetric_:
             return
         rule = chosen_by(self.refit, self.complexity, self.scoring)
+        if rule is not None and not scored(results, refit_metric)[0].size:
+            rule = None  # it compares what is scored on all splits, which nothing is in a race that was cut short
         if rule is None:
             self.best_index_ = self._select_best_index(self.refit, refit_metric, results)
         else:
@@ -247,8 +259,13 @@ class Searching(BaseSearchCV):
         if not callable(self.refit):
             self.best_score_ = results[f"mean_test_{refit_metric}"][self.best_index_]
         self.best_params_ = results["params"][self.best_index_]
-        if rule is None and not callable(self.refit):
-            warn_of_selection_bias(results, refit_metric)
+
+    def _warn(self, evaluation: Evaluation, metric: Any) -> None:
+        """Warn, once all else is done, of parameters that change nothing, and of a best score that is too good."""
+        warn_of(evaluation.without_effect())
+        is_by_score = self.refit or not self.multimetric_
+        if is_by_score and not callable(self.refit) and chosen_by(self.refit, self.complexity, self.scoring) is None:
+            warn_of_selection_bias(evaluation.comparable, metric)
 
     def _refit(self, estimator: Any, told: _Told, root: Any, fit_params: Mapping[str, Any]) -> None:
         """Fit *estimator* to all the data with the best parameters; those are cloned, as they may be estimators."""

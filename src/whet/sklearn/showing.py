@@ -36,7 +36,6 @@ from whet.storage.open import DEFAULT_STORE
 from whet.text import duration, fraction, number, one_line
 
 if TYPE_CHECKING:
-    from whet.sklearn.searching import Searching
     from whet.sklearn.tasks import Outcome
 
 _FIRST_AFTER_S = 0.3  # what is over by then is not drawn
@@ -47,7 +46,7 @@ os.register_at_fork(before=_drawing.acquire, after_in_parent=_drawing.release, a
 
 
 @contextmanager
-def shown(search: Searching) -> Iterator[Showing | None]:
+def shown(search: Any) -> Iterator[Showing | None]:
     """Show *search* while its ``fit`` runs in this context, and then what came of it; None unless it asks for that.
 
     An error says itself what happened: then there is no summary.
@@ -68,7 +67,7 @@ def shown(search: Searching) -> Iterator[Showing | None]:
         showing.close(reason)
 
 
-def _style_of(search: Searching, n_workers: int) -> Style:
+def _style_of(search: Any, n_workers: int) -> Style:
     """Return how a search is shown: without a bar where other processes may write to the terminal, too."""
     style = style_for(True)
     is_worker = multiprocessing.parent_process() is not None
@@ -85,7 +84,7 @@ class Showing:
         n_workers: how many fits run at a time.
     """
 
-    def __init__(self, search: Searching, style: Style, n_workers: int = 1) -> None:
+    def __init__(self, search: Any, style: Style, n_workers: int = 1) -> None:
         self._search, self._style, self._name = search, style, type(search).__name__
         self._screen = screen_of(style)
         self._tally = Tally()
@@ -279,7 +278,7 @@ class Showing:
         )
 
 
-def _place_of(search: Searching) -> tuple[str, str]:
+def _place_of(search: Any) -> tuple[str, str]:
     """Return the store that *search* is kept in, and its name there; empty where it is not kept."""
     if search.store is None and search.name is None:
         return "", ""

@@ -20,7 +20,6 @@ from whet.sklearn.tasks import Outcome
 
 if TYPE_CHECKING:
     from whet.core.trial import Trial
-    from whet.sklearn.recording import Record
     from whet.sklearn.spaces import Searched
     from whet.study import Study
 
@@ -35,7 +34,6 @@ class Spending:
 
     Args:
         evaluation: does the fits, and keeps the rows.
-        record: of the study.
         study: chooses candidates, and says who goes on.
         axis: what is spent.
         within: makes candidates of configs.
@@ -44,7 +42,6 @@ class Spending:
     """
 
     evaluation: Evaluation
-    record: Record
     study: Study
     axis: Axis
     within: Searched
@@ -73,7 +70,7 @@ class Spending:
 
     def _restore(self) -> None:
         """Take in what an earlier run of the search has come to."""
-        trials = self.record.trials()
+        trials = self.evaluation.record.trials()
         self._begin(trials)
         self._running = {trial.number: trial for trial in trials if trial.state is State.RUNNING}
         for trial in trials:
@@ -81,7 +78,7 @@ class Spending:
             if trial.state is State.FAILED and reached < self._budget(trial):
                 reached = next_step(self.axis, reached, self._budget(trial))  # it has failed without a report
             fits = self._fits(trial.number, reached) if reached else []
-            kept = [(fit, self.record.kept(trial.number, fit.key)) for fit in fits]
+            kept = [(fit, self.evaluation.record.kept(trial.number, fit.key)) for fit in fits]
             known = [(fit, outcome) for fit, outcome in kept if outcome is not None]
             if known and len(known) == len(fits):
                 self._put(trial.number, reached, known)
@@ -160,8 +157,8 @@ class Spending:
     def _goes_on(self, trial: Trial, *, is_new: bool) -> bool:
         """Report where *trial* has got to, if that *is_new*, end it if it is at its end, and tell whether it is not."""
         row, step = self.evaluation.rows[trial.number], self._reached[trial.number]
-        values = self.record.values(row.ran)
-        if not all(isfinite(values[name]) for name in self.record.objectives):
+        values = self.evaluation.record.values(row.ran)
+        if not all(isfinite(values[name]) for name in self.evaluation.record.objectives):
             error: str | None = next((outcome["fit_error"] for outcome in row.ran if outcome["fit_error"]), None)
             if error is None:
                 self.study.tell(trial, values)  # which says what is wrong with them
@@ -170,7 +167,7 @@ class Spending:
             return False
         if is_new:
             last = row.outcomes[step - 1] if self.is_by_fold else None
-            reported = values if last is None else self.record.values([last])
+            reported = values if last is None else self.evaluation.record.values([last])
             decision = self.study.report(trial, reported, step=step)
             if decision is not Decision.CONTINUE:
                 return False

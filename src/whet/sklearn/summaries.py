@@ -155,19 +155,16 @@ def _fits(facts: Facts) -> str:
     at_a_time = tally.work_s / facts.search_s if facts.search_s > 0 else 1.0
     beside = f", {at_a_time:.1f} at a time" if at_a_time >= 1.15 else ""
     work = f" ({duration(tally.work_s)} of work{beside})" if tally.n_run else ""
-    others = []
-    if tally.n_kept:
-        others.append(f"{tally.n_kept:,} kept from an earlier run")
-    stopped = f"{counted(tally.n_stopped, 'candidate')} stopped early"
-    if tally.n_skipped:
-        others.append(f"{tally.n_skipped:,} skipped")
-        stopped = f"of {stopped}"
-    if tally.n_stopped:
-        others.append(stopped)
-    if not others:
-        return f"{counted(tally.n_run, 'fit')}{work}"
     n_all = tally.n_run + tally.n_kept + tally.n_skipped
-    return f"{counted(n_all, 'fit')}: {', '.join([f'{tally.n_run:,} run{work}', *others])}"
+    all_run = n_all == tally.n_run
+    parts = [f"{counted(n_all, 'fit')}{'' if all_run else f': {tally.n_run:,} run'}{work}"]
+    if tally.n_kept:
+        parts.append(f"{tally.n_kept:,} kept from an earlier run")
+    if tally.n_skipped:
+        parts.append(f"{tally.n_skipped:,} skipped")
+    if tally.n_stopped:
+        parts.append(f"{'of ' if tally.n_skipped else ''}{counted(tally.n_stopped, 'candidate')} stopped early")
+    return ", ".join(parts)
 
 
 def _failures(tally: Tally) -> str:
@@ -205,7 +202,8 @@ def chosen_of(search: Any) -> Chosen | None:
     metric = metric if f"mean_test_{metric}" in results else "score"
     score = standard_error = None
     if f"mean_test_{metric}" in results:
-        score, n = float(results[f"mean_test_{metric}"][index]), int(search.n_splits_)
+        n = int(results["n_splits_run"][index] if "n_splits_run" in results else search.n_splits_)
+        score = float(results[f"mean_test_{metric}"][index])
         if n > 1:  # scikit-learn's deviations are those of a whole population, and these are a sample
             standard_error = float(results[f"std_test_{metric}"][index]) / math.sqrt(n - 1)
     is_best = not callable(search.refit) and metric_of(search.refit) == search.refit
