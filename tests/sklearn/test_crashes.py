@@ -22,10 +22,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
 from tests.sklearn.deadly import Deadly, Slowly, Unborn
+from tests.sklearn.tasking import tasks_of
 from whet.sklearn import GridSearchCV, crashes
 from whet.sklearn.crashes import Notes, WorkerDied, note
 from whet.sklearn.guard import FitTimeout
-from whet.sklearn.tasks import Work, failed, outcomes_of, pool_of, tasks_of
+from whet.sklearn.tasks import Work, failed, outcomes_of, pool_of
 
 ROOT = Path(__file__).parents[2]
 X, y = make_classification(n_samples=60, n_features=8, random_state=0)
@@ -123,7 +124,7 @@ def test_workers_that_die_without_a_fit_are_not_tried_for_ever():
 
 def run(work, data, candidates, n_jobs=2, **options):
     with pool_of(n_jobs, "2*n_jobs") as pool:
-        tasks = tasks_of(candidates, SPLITS, [None] * (len(candidates) * len(SPLITS)))
+        tasks = tasks_of(candidates, SPLITS)
         return list(outcomes_of(pool, work, data, y, tasks, **options))
 
 
@@ -153,8 +154,9 @@ BIG = """
 import os, sys
 import numpy as np
 from sklearn.linear_model import Ridge
+from tests.sklearn.tasking import tasks_of
 from tests.sklearn.test_tasks import is_mapped
-from whet.sklearn.tasks import Work, outcomes_of, pool_of, tasks_of
+from whet.sklearn.tasks import Work, outcomes_of, pool_of
 
 def fit_and_score(estimator, X, y, *, parameters, **given):
     if parameters["alpha"] == 2.0:
@@ -164,7 +166,7 @@ def fit_and_score(estimator, X, y, *, parameters, **given):
 if __name__ == "__main__":
     X = np.random.default_rng(0).random((20_000, 20))
     with pool_of(2, "2*n_jobs") as pool:
-        tasks = tasks_of([{"alpha": float(i)} for i in range(6)], [([0], [1])], [None] * 6)
+        tasks = tasks_of([{"alpha": float(i)} for i in range(6)], [([0], [1])])
         outcomes = dict(outcomes_of(pool, Work(Ridge(), {}, fit_and_score), X, None, tasks))
     print([outcomes[i].get("mapped") for i in range(6)])
 """
@@ -270,7 +272,7 @@ def test_compiled_code_that_does_not_end_is_ended_with_its_worker():
 
 
 def test_what_a_failed_fit_comes_to_counts_its_test_samples():
-    task = next(tasks_of([{}], SPLITS, [None] * 2))
+    task = next(tasks_of([{}], SPLITS))
     mask = np.zeros(60, dtype=bool)
     mask[:7] = True
     for test, n in [(np.arange(5), 5), (mask, 7), (slice(10, 20), 10), ([3, 4], 2)]:
@@ -307,10 +309,10 @@ def test_who_takes_no_more_outcomes_ends_the_workers(backend):
     candidates = [{"way": "fits"}, {"way": "fits", "feature": 1}, *({"way": "sleeps", "feature": i} for i in range(9))]
     with joblib.parallel_config(backend), pool_of(2, "2*n_jobs") as pool:
         with contextlib.closing(
-            outcomes_of(pool, Work(Naps(), OPTIONS), X, y, tasks_of(candidates, SPLITS, [None] * 22))
+            outcomes_of(pool, Work(Naps(), OPTIONS), X, y, tasks_of(candidates, SPLITS))
         ) as outcomes:
             assert next(outcomes)[1]["fit_error"] is None
-        assert dict(outcomes_of(pool, Work(Deadly(), OPTIONS), X, y, tasks_of([{}], SPLITS, [None] * 2))).keys() == {
+        assert dict(outcomes_of(pool, Work(Deadly(), OPTIONS), X, y, tasks_of([{}], SPLITS))).keys() == {
             0,
             1,
         }

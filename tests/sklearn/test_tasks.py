@@ -15,7 +15,8 @@ from sklearn.utils.parallel import Parallel
 
 from tests.sklearn.cases import X, y
 from tests.sklearn.comparing import OURS
-from whet.sklearn.tasks import Work, outcomes_of, pool_of, tasks_of
+from tests.sklearn.tasking import tasks_of
+from whet.sklearn.tasks import Work, outcomes_of, pool_of
 
 BIG = np.random.default_rng(0).random((20_000, 20))  # 3 MB: joblib shares arrays from 1 MB on
 SPLITS = [(np.arange(10), np.arange(10, 15)), (np.arange(5, 15), np.arange(5))]
@@ -23,7 +24,7 @@ SPLITS = [(np.arange(10), np.arange(10, 15)), (np.arange(5, 15), np.arange(5))]
 
 def run(work, data, targets, candidates, n_jobs=None):
     with pool_of(n_jobs, "2*n_jobs") as pool:
-        tasks = tasks_of(candidates, SPLITS, [None] * (len(candidates) * len(SPLITS)))
+        tasks = tasks_of(candidates, SPLITS)
         return dict(outcomes_of(pool, work, data, targets, tasks))
 
 
@@ -135,7 +136,7 @@ def test_results_come_as_they_are_ready():
 
     others = threading.Event()
     with joblib.parallel_config("threading"), pool_of(2, 3) as pool:
-        tasks = tasks_of([{"alpha": 1.0}, {"alpha": 2.0}, {"alpha": 3.0}], SPLITS[:1], [None] * 3)
+        tasks = tasks_of([{"alpha": 1.0}, {"alpha": 2.0}, {"alpha": 3.0}], SPLITS[:1])
         for index, _ in outcomes_of(pool, Work(Ridge(), {}, wait_or_not), X, y, tasks):
             order.append(index)
             if len(order) == 2:
@@ -179,6 +180,6 @@ def test_an_error_in_a_fit_comes_out_of_a_search_and_its_pool_ends():
 
 
 def test_tasks_are_made_one_by_one():
-    tasks = tasks_of([{"alpha": 1.0}] * 1000, SPLITS, [None] * 2000)
+    tasks = tasks_of([{"alpha": 1.0}] * 1000, SPLITS)
     assert next(tasks).index == 0
     assert isinstance(pool_of(1, 1), Parallel)

@@ -9,10 +9,9 @@ which is sent once for all the tasks of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from sklearn.utils.validation import _num_samples
 from whet.sklearn.crashes import Runs, note, noted
 from whet.sklearn.guard import FitTimeout, within
 from whet.sklearn.kept import Cache
-from whet.sklearn.plans import Plan
 from whet.sklearn.prefixes import fit_and_score
 from whet.sklearn.reading import watching
 from whet.sklearn.sending import unsendable
@@ -75,21 +73,6 @@ class Task:
     callback_ctx: Any
     cache: Cache | None
     watched: tuple[str, ...] = ()
-
-
-def tasks_of(
-    candidates: Sequence[Mapping[str, Any]],
-    splits: Sequence[tuple[Any, Any]],
-    contexts: Sequence[Any],
-    planned: Plan | None = None,
-) -> Iterator[Task]:
-    """Yield a task for each of *candidates* on each of *splits*, with its callback context, as *planned*."""
-    in_turn = product(range(len(candidates)), range(len(splits)))
-    for number, split in planned.order if planned else in_turn:
-        index = number * len(splits) + split
-        progress = (number, len(candidates)), (split, len(splits))
-        cache = planned.caches[number] if planned else None
-        yield Task(index, candidates[number], *splits[split], *progress, contexts[index], cache)
 
 
 def pool_of(n_jobs: int | None, pre_dispatch: int | str) -> Parallel:

@@ -18,6 +18,7 @@ _PROBE_PAUSE_S = 0.02
 _LOOKS = 3
 _LOOK_PAUSE_S = 0.005
 _open_fds: set[int] = set()
+_of_thread = threading.local()  # held: the paths of the locks that this thread holds
 
 
 class WriteLock:
@@ -36,15 +37,21 @@ class WriteLock:
             StoreBusy: another process has held it all the time that we wait.
             OSError: the lock file cannot be made.
         """
+        held: set[Path] = _of_thread.__dict__.setdefault("held", set())
+        if self._path in held:  # a store is closed by the garbage collection while another one of the file writes
+            yield
+            return
         if self._fd is None:
             self._fd = _open(self._path)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._wait()
+        held.add(self._path)
         try:
             yield
         finally:
+            held.discard(self._path)
             fcntl.flock(self._fd, fcntl.LOCK_UN)  # not just closed: a forked child may have a copy
 
     def _wait(self) -> None:

@@ -1,0 +1,14 @@
+"""Tasks for the tests of what runs them."""
+
+from itertools import product
+
+from whet.sklearn.tasks import Task
+
+
+def tasks_of(candidates, splits, planned=None):
+    """Yield a task for each of *candidates* on each of *splits*, as *planned*."""
+    in_turn = product(range(len(candidates)), range(len(splits)))
+    for number, split in planned.order if planned else in_turn:
+        progress = (number, len(candidates)), (split, len(splits))
+        cache = planned.caches[number] if planned else None
+        yield Task(number * len(splits) + split, candidates[number], *splits[split], *progress, None, cache)
