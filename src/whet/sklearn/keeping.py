@@ -21,6 +21,7 @@ from sklearn.model_selection._split import _yields_constant_splits
 
 from whet.errors import StudyExists
 from whet.sklearn.fingerprints import digest, fingerprint
+from whet.sklearn.noeffect import caller
 from whet.space.plain import shortened
 from whet.storage.open import DEFAULT_STORE
 
@@ -190,7 +191,7 @@ def _check_same(
         warnings.warn(
             f"{where} was begun with scikit-learn {there['scikit-learn']} and goes on with {kept['scikit-learn']}, "
             "which may fit otherwise.",
-            stacklevel=2,
+            stacklevel=caller(),
         )
 
 

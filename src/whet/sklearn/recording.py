@@ -22,6 +22,7 @@ from sklearn.model_selection._search_successive_halving import BaseSuccessiveHal
 from whet.errors import ConfigError
 from whet.sklearn.choosing import metric_of
 from whet.sklearn.keeping import Chooser, Place, opened_study, place_of
+from whet.sklearn.noeffect import caller
 from whet.sklearn.outcomes import SINGLE, from_json, has_more_time, metric_name, score_of, scores_of, to_json
 from whet.sklearn.spaces import Described, described
 from whet.sklearn.trials import ended, enqueued, started
@@ -269,7 +270,7 @@ class Record:
             warnings.warn(
                 f"Fits of the study {self.name!r} that took longer than fit_timeout= said before have failed, and are "
                 "not run again now that they may take longer. To run them, give this search another name=.",
-                stacklevel=2,
+                stacklevel=caller(),
             )
 
     def _plan(self, n: int) -> None:

@@ -21,6 +21,7 @@ from whet.core.problem import Fidelity
 from whet.errors import SearchExhausted, UsageError
 from whet.sklearn.evaluation import Evaluation
 from whet.sklearn.names import check_name, check_space
+from whet.sklearn.noeffect import caller
 from whet.sklearn.searching import OPTIONS, RACING, Searching
 from whet.sklearn.spaces import Searched, searched
 
@@ -222,7 +223,7 @@ class SearchCV(Searching):
             warnings.warn(
                 f"No candidate has come to n_resources={self.max_resources_}: the best one is the best of those at "
                 f"{furthest}. All others have failed, were stopped before, or there was no time for more.",
-                stacklevel=3,
+                stacklevel=caller(),
             )
 
     def _begun(
