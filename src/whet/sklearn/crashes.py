@@ -26,6 +26,7 @@ from joblib._parallel_backends import LokyBackend
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from whet.sklearn.guard import FitTimeout, too_late
+from whet.sklearn.outcomes import Outcome
 from whet.sklearn.temporary import temporary_folder
 
 # Workers that die before they have begun a fit are not the fault of one: so many times in a row are too many. So are
@@ -127,9 +128,6 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=look, name="parent", daemon=True).start()
-
-
-Outcome = dict[str, Any]  # what a fit came to
 
 
 class Task(Protocol):

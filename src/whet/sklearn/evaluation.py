@@ -16,10 +16,11 @@ from whet.sklearn.choosing import OneStandardError
 from whet.sklearn.kept import Cache, n_workers_of
 from whet.sklearn.names import check_candidates
 from whet.sklearn.noeffect import Reads, Tried, without_effect
+from whet.sklearn.outcomes import Outcome
 from whet.sklearn.plans import plan
 from whet.sklearn.racing import Race, masked, raced
 from whet.sklearn.recording import Record
-from whet.sklearn.tasks import Outcome, Task, Work, outcomes_of
+from whet.sklearn.tasks import Task, Work, outcomes_of
 
 if TYPE_CHECKING:
     from whet.core.trial import Trial

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from whet.space.plain import plain, value_from_json, value_to_json
 
-if TYPE_CHECKING:
-    from whet.sklearn.tasks import Outcome
-
+Outcome = dict[str, Any]  # as scikit-learn's `_fit_and_score` gives it
 SINGLE = "score"  # what scikit-learn calls the only metric
 _MOST_OF_ERROR = 10_000  # characters, at either end
 _BY_NAME = ("test_scores", "train_scores")  # of several metrics these are dicts

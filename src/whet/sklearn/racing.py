@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whet.algorithms.races import chances, unlikely
-from whet.sklearn.outcomes import score_of, scores_of
-
-if TYPE_CHECKING:
-    from whet.sklearn.tasks import Outcome
+from whet.sklearn.outcomes import Outcome, score_of, scores_of
 
 _N_FIRST = 2  # splits that all candidates are fitted on: it takes two to see how much scores vary
 

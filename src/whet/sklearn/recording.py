@@ -23,7 +23,7 @@ from whet.errors import ConfigError
 from whet.sklearn.choosing import metric_of
 from whet.sklearn.keeping import Chooser, Place, opened_study, place_of
 from whet.sklearn.noeffect import caller
-from whet.sklearn.outcomes import SINGLE, from_json, has_more_time, metric_name, score_of, scores_of, to_json
+from whet.sklearn.outcomes import SINGLE, Outcome, from_json, has_more_time, metric_name, score_of, scores_of, to_json
 from whet.sklearn.spaces import Described, described
 from whet.sklearn.trials import ended, enqueued, started
 from whet.space.numeric import Int
@@ -32,7 +32,6 @@ from whet.space.plain import is_number, plain, shortened, value_key
 if TYPE_CHECKING:
     from whet.core.events import Draft
     from whet.core.trial import Trial
-    from whet.sklearn.tasks import Outcome
     from whet.space.domain import Domain
     from whet.space.space import Space
     from whet.study import Study

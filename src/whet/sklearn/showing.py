@@ -36,7 +36,7 @@ from whet.storage.open import DEFAULT_STORE
 from whet.text import duration, fraction, number, one_line
 
 if TYPE_CHECKING:
-    from whet.sklearn.tasks import Outcome
+    from whet.sklearn.outcomes import Outcome
 
 _FIRST_AFTER_S = 0.3  # what is over by then is not drawn
 _EVERY_S: Mapping[Style, float] = {"bar": 0.2, "notebook": 0.5, "lines": 30.0, "none": math.inf}

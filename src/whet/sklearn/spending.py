@@ -16,7 +16,7 @@ from whet.core.trial import State
 from whet.errors import NotReady, SearchExhausted
 from whet.sklearn.evaluation import Evaluation, Fit
 from whet.sklearn.fidelities import Axis, Folds, next_step
-from whet.sklearn.tasks import Outcome
+from whet.sklearn.outcomes import Outcome
 
 if TYPE_CHECKING:
     from whet.core.trial import Trial

@@ -23,11 +23,11 @@ from sklearn.utils.validation import _num_samples
 from whet.sklearn.crashes import Runs, note, noted
 from whet.sklearn.guard import FitTimeout, within
 from whet.sklearn.kept import Cache
+from whet.sklearn.outcomes import Outcome
 from whet.sklearn.prefixes import fit_and_score
 from whet.sklearn.reading import watching
 from whet.sklearn.sending import unsendable
 
-Outcome = dict[str, Any]  # what one fit came to, as scikit-learn's `_fit_and_score` gives it
 FitAndScore = Callable[..., Outcome]
 
 
