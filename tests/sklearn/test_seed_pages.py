@@ -27,6 +27,9 @@ import whet.sklearn
 from tests.sklearn.comparing import assert_same_results
 from whet.sklearn.noeffect import NoEffectWarning
 
+# loky takes it for a leak that importing torch needs memory, and begins another worker.
+RENEWED = "A worker stopped while some jobs were given"
+
 X_TRAIN, Y_TRAIN = make_classification(n_samples=200, n_features=20, n_informative=10, random_state=42)
 # The page's network takes the number of its inputs from a variable of this name.
 X, y = make_classification(n_samples=120, n_features=10, n_informative=5, random_state=42)
@@ -237,6 +240,7 @@ def test_the_class_put_right(options):
     search = grid_of(BuiltInFit(epochs=3), EXAMPLE_2, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", RENEWED)
         search.fit(X, y)
     best = search.best_params_
     network = search.best_estimator_.named_steps["cnn"].model
@@ -316,8 +320,7 @@ def test_a_wrapper_of_torch(n_jobs):
     search = whet.sklearn.GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # loky takes it for a leak that importing torch needs memory, and begins another worker.
-        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+        warnings.filterwarnings("ignore", RENEWED)
         search.fit(X, y)
     net = search.best_estimator_.named_steps["net"]
     assert net.module_[0].out_features == search.best_params_["net__module__hidden"]
