@@ -16,6 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import whet.sklearn
 from tests.sklearn.cases import X, two_scores, weights, y
+from tests.sklearn.guessing import Guess
 from whet.sklearn.choosing import one_standard_error
 from whet.sklearn.nested import nested_cv
 from whet.sklearn.optimism import SelectionBiasWarning, selection_bias
@@ -132,20 +133,6 @@ NOISE = np.random.default_rng(0).normal(size=(100, 5))
 COIN = np.arange(100) % 2
 
 
-class Lucky(ClassifierMixin, BaseEstimator):
-    """Guesses by its seed."""
-
-    def __init__(self, seed=0):
-        self.seed = seed
-
-    def fit(self, X, y):
-        self.classes_ = np.unique(y)
-        return self
-
-    def predict(self, X):
-        return (np.sin(self.seed * 1e4 + X[:, 0] * 1e6) > 0).astype(int)
-
-
 def warned(search, data=(NOISE, COIN)):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -154,7 +141,7 @@ def warned(search, data=(NOISE, COIN)):
 
 
 def lucky(**options):
-    return whet.sklearn.GridSearchCV(Lucky(), {"seed": list(range(40))}, cv=10, **options)
+    return whet.sklearn.GridSearchCV(Guess(), {"seed": list(range(40))}, cv=10, **options)
 
 
 def test_it_warns_of_luck():

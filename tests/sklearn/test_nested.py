@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import sklearn
 from scipy import stats
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -22,22 +21,9 @@ from sklearn.svm import SVC
 
 import whet.sklearn
 from tests.sklearn.cases import Fussy, X, two_scores, weights, y
+from tests.sklearn.guessing import Guess
 from whet.sklearn.nested import NestedCV, nested_cv
 from whet.sklearn.optimism import SelectionBiasWarning
-
-
-class Guess(ClassifierMixin, BaseEstimator):
-    """Guesses by its seed: candidates that are all worth one half."""
-
-    def __init__(self, seed=0):
-        self.seed = seed
-
-    def fit(self, X, y):
-        self.classes_ = np.unique(y)
-        return self
-
-    def predict(self, X):
-        return (np.sin(self.seed * 1e4 + X[:, 0] * 1e6) > 0).astype(int)
 
 
 def grid(**options):

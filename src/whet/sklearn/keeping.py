@@ -20,8 +20,8 @@ from sklearn.model_selection._search_successive_halving import BaseSuccessiveHal
 from sklearn.model_selection._split import _yields_constant_splits
 
 from whet.errors import StudyExists
+from whet.sklearn.callers import caller
 from whet.sklearn.fingerprints import digest, fingerprint
-from whet.sklearn.noeffect import caller
 from whet.space.plain import shortened
 from whet.storage.open import DEFAULT_STORE
 

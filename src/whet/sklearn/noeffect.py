@@ -11,10 +11,10 @@ import warnings
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from inspect import currentframe
 from math import isfinite
 from typing import Any
 
+from whet.sklearn.callers import caller
 from whet.sklearn.names import above
 from whet.sklearn.reading import may_be_watched, owner_of
 from whet.sklearn.spaces import described
@@ -151,14 +151,6 @@ def warn_of(found: Iterable[tuple[str, str]]) -> None:
         *first, last = those
         what = f"Parameters {', '.join(first)} and {last} change" if first else f"Parameter {last} changes"
         warnings.warn(f"{what} nothing in this search: {why}.", NoEffectWarning, stacklevel=caller())
-
-
-def caller() -> int:
-    """Return how far above who asks here the frame is that has called the search, or what the search is a part of."""
-    level, frame = 0, currentframe()
-    while frame is not None and str(frame.f_globals.get("__name__")).startswith(("whet.", "sklearn.", "joblib.")):
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _varies(name: str, tried: Sequence[Tried]) -> bool:

@@ -46,8 +46,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from whet.sklearn.callers import caller
 from whet.sklearn.choosing import Results, scored
-from whet.sklearn.noeffect import caller
 
 _MOST_BLOCKS = 10  # of splits, which go to one half together; 252 ways to halve them
 _FEWEST_CANDIDATES = 10

@@ -7,7 +7,7 @@ run at a time, and in which order they end.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -184,11 +184,16 @@ def _means(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _ranks(means: NDArray[np.float64], n_run: NDArray[np.int_]) -> NDArray[np.int32]:
-    """Return the rank of each candidate, from 1 on; those that are equal share the best of theirs."""
+    """Return the rank of each candidate: by the splits done, and then by the mean."""
     # What has no mean is tied with the worst, as for scikit-learn.
     keys = [
         (np.isnan(mean), *((0, 0) if np.isnan(mean) else (-n, -mean))) for mean, n in zip(means, n_run, strict=True)
     ]
+    return ranks_of(keys)
+
+
+def ranks_of(keys: Sequence[Any]) -> NDArray[np.int32]:
+    """Return the rank of each of *keys*, from 1 on, the least first; those that are equal share the best of theirs."""
     first: dict[Any, int] = {}
     for place, key in enumerate(sorted(keys), 1):
         first.setdefault(key, place)

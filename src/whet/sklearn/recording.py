@@ -20,9 +20,9 @@ from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection._search_successive_halving import BaseSuccessiveHalving
 
 from whet.errors import ConfigError
+from whet.sklearn.callers import caller
 from whet.sklearn.choosing import metric_of
 from whet.sklearn.keeping import Chooser, Place, opened_study, place_of
-from whet.sklearn.noeffect import caller
 from whet.sklearn.outcomes import SINGLE, Outcome, from_json, has_more_time, metric_name, score_of, scores_of, to_json
 from whet.sklearn.spaces import Described, described
 from whet.sklearn.trials import ended, enqueued, started

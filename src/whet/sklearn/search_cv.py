@@ -19,9 +19,9 @@ from sklearn.utils._param_validation import HasMethods, Interval
 
 from whet.core.problem import Fidelity
 from whet.errors import SearchExhausted, UsageError
+from whet.sklearn.callers import caller
 from whet.sklearn.evaluation import Evaluation
 from whet.sklearn.names import check_name, check_space
-from whet.sklearn.noeffect import caller
 from whet.sklearn.searching import OPTIONS, RACING, Searching
 from whet.sklearn.spaces import Searched, searched
 

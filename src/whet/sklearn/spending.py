@@ -8,7 +8,6 @@ from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from whet.core.handing import hand_out
 from whet.core.protocols import Decision
@@ -17,6 +16,7 @@ from whet.errors import NotReady, SearchExhausted
 from whet.sklearn.evaluation import Evaluation, Fit
 from whet.sklearn.fidelities import Axis, Folds, next_step
 from whet.sklearn.outcomes import Outcome
+from whet.sklearn.racing import ranks_of
 
 if TYPE_CHECKING:
     from whet.core.trial import Trial
@@ -189,6 +189,5 @@ def rank_by_budget(results: Mapping[str, Any]) -> int:
         is_known = np.isfinite(means)
         keys = list(zip(~is_known, np.where(is_known, -reached, 0), np.where(is_known, -means, 0.0), strict=True))
         furthest = max(furthest, *reached[is_known].tolist(), 0)
-        places = {key: place for place, key in enumerate(sorted(set(keys)))}
-        results[column][:] = rankdata([places[key] for key in keys], method="min")
+        results[column][:] = ranks_of(keys)
     return furthest or int(reached.max())
