@@ -16,6 +16,10 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.servers.postgres import own_postgres, postgres, postgres_server  # fixtures
+
+__all__ = ["own_postgres", "postgres", "postgres_server"]
+
 # ---- hypothesis: no deadlines (the machine may be busy); in CI the same examples each time
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True, database=None)
@@ -74,7 +78,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 # ---- whet as a person starts it
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SCRATCH_OF_CI")  # by the last, .ci/run finds strays
+# By the last but one, `.ci/run` finds strays; by the last, tests/faults/test_guards.py tests a copy of the sources.
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SCRATCH_OF_CI", "PYTHONPATH")
 _MARK = "TEST_PROCESSES_OF"  # in the environment of all that a test starts, and so of whatever that starts
 
 

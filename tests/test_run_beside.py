@@ -121,17 +121,26 @@ def test_what_the_dead_leave_is_not_taken_before_it_has_ended(other: subprocess.
     assert {launch.number for launch in executor.launches} == {1, 2}
 
 
-@pytest.mark.parametrize("owner", ["this process", "some-other-host:1:abc"])
-def test_nobody_waits_for_whom_one_cannot_tell_to_live(owner: str) -> None:
+def test_nobody_waits_for_its_own() -> None:
     study, noted = study_with("sha(n=3)", 3), Noted()
-    if owner == "this process":
-        assert study.ask().number == 0
-    else:
-        started(study, owner)
+    assert study.ask().number == 0
     executor = Scripted(by_number, 2)
     assert run(study, executor, noted) == Outcome("done")
     assert {launch.number for launch in executor.launches} == {1, 2}
     assert noted.notices == []
+
+
+def test_a_run_waits_for_other_hosts_and_takes_over_when_their_lease_has_run_out(tmp_path: Path) -> None:
+    owner = "some-other-host:1:abc"
+    study, noted = study_with("sha(n=3)", 3, store=tmp_path / "whet.db"), Noted()
+    study.ledger.store.lease(study.ledger.study, owner, for_s=1.5)
+    started(study, owner)
+    executor = Scripted(by_number, 2)
+    assert run(study, executor, noted) == Outcome("done")
+    assert {launch.number for launch in executor.launches} == {0, 1, 2}
+    assert len(noted.notices) == 1
+    assert "waiting for 1 running elsewhere" in noted.notices[0]
+    assert study.ledger.store.lease(study.ledger.study) == frozenset()
 
 
 @pytest.mark.parametrize("scheduler", ["none", "asha", "median"])

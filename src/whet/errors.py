@@ -12,6 +12,7 @@
     ├── StateError                a step that the trial's state does not allow
     │   └── StaleAttempt          a report from an attempt that is no longer current (fencing token)
     ├── StoreError                the place where studies are kept cannot be used
+    │   ├── StoreAway             the server that keeps it cannot be reached
     │   ├── StoreBusy             another process holds it
     │   ├── StoreDamaged          the file is not what whet wrote
     │   ├── StoreFull             no space left, or no permission to write
@@ -23,6 +24,8 @@
     SearchExhausted               signal: every configuration of the space has been asked
     NotReady                      signal: nothing to hand out until a running trial ends
     TrialStopped                  signal (BaseException): this trial is to stop
+
+    LateReportWarning             warning: what was said of a trial came too late, and the trial went on without it
 """
 
 from __future__ import annotations
@@ -78,6 +81,10 @@ class StoreError(WhetError):
     """The place where studies are kept cannot be used."""
 
 
+class StoreAway(StoreError):
+    """The server that keeps the store cannot be reached, or does not answer."""
+
+
 class StoreBusy(StoreError):
     """Another process holds the store for longer than we wait."""
 
@@ -116,3 +123,7 @@ class NotReady(Exception):
 
 class TrialStopped(BaseException):
     """Signal: this trial is to stop. A BaseException, so that ``except Exception`` lets it through."""
+
+
+class LateReportWarning(UserWarning):
+    """What was said of a trial came too late: the trial was taken over meanwhile, and goes on without it."""

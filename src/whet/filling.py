@@ -10,14 +10,22 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
-from whet.core.asking import ask_drafts, assigned_drafts, heeded, start_draft, waiting_numbers
+from whet.core.asking import (
+    ask_drafts,
+    assigned_drafts,
+    heeded,
+    is_released,
+    n_left,
+    start_draft,
+    waiting_numbers,
+)
 from whet.core.events import Draft, Kind
 from whet.core.handing import room_of
 from whet.core.history import History
 from whet.core.lookahead import askable
-from whet.core.owner import is_beside
+from whet.core.owner import this_process
 from whet.core.protocols import Assignment, AssignsSlowly, New, Sampler, Scheduler
-from whet.core.trial import State, Trial
+from whet.core.trial import State
 from whet.errors import SearchExhausted, UsageError
 from whet.stopping import limits_of
 
@@ -94,9 +102,9 @@ class Filling:
         )
 
     def n_awaited(self, history: History) -> int:
-        """Return how many trials run in other processes of this host, if that is what the scheduler waits for.
+        """Return how many trials run in other processes, if that is what the scheduler waits for.
 
-        Of processes elsewhere one cannot tell whether they live; this one's own are for the caller to know.
+        Those of this process are for the caller to know.
         """
         return _n_beside(history) if self._is_waiting else 0
 
@@ -126,7 +134,7 @@ class Filling:
         below = self.below(history)
         if below is None:
             return self._slots
-        return max(0, below - history.n_numbers) + sum(number < below for number in _released(history))
+        return n_left(history, below)
 
     def _usable(self, history: History) -> list[int]:
         """Return those of the numbers reserved that the limit still allows to ask."""
@@ -205,16 +213,12 @@ class Filling:
 
 def _released(history: History) -> list[int]:
     """Return the numbers that were given back."""
-    return [trial.number for trial in history.active.values() if _is_free(trial)]
+    return [trial.number for trial in history.active.values() if is_released(trial)]
 
 
 def _n_beside(history: History) -> int:
-    """Return how many trials run in other processes of this host."""
-    return sum(trial.state is State.RUNNING and is_beside(trial.owner) for trial in history.active.values())
-
-
-def _is_free(trial: Trial) -> bool:
-    return trial.is_reserved and trial.owner is None
+    """Return how many trials run in other processes."""
+    return sum(trial.state is State.RUNNING and trial.owner != this_process() for trial in history.active.values())
 
 
 def _answer(scheduler: Scheduler, question: _Question, ours: Collection[int]) -> list[Assignment] | None:
@@ -228,7 +232,7 @@ def _answer(scheduler: Scheduler, question: _Question, ours: Collection[int]) ->
     except SearchExhausted:
         return None
     others = (trial for number, trial in question.known.active.items() if number not in ours)
-    if not assigned and question.n_new and all(map(_is_free, others)):
+    if not assigned and question.n_new and all(map(is_released, others)):
         raise UsageError(
             f"the scheduler {type(scheduler).__name__} waits for trials, and none is running or waiting to "
             "be; where it has nothing more to do, `assign` raises SearchExhausted"

@@ -28,6 +28,7 @@ from whet.errors import StoreError, UsageError
 from whet.executors.calling import bind
 from whet.executors.turns import take_turn
 from whet.explaining import Choice, Misled, Unheard, notices
+from whet.private import make_folder
 from whet.run import Outcome, Runnable, run
 from whet.space.space import Space
 from whet.stopping import Limits, limits_of
@@ -352,7 +353,7 @@ class Folder:
     """Where a study's trials keep their files: beside its database, or as long as this object lives."""
 
     def __init__(self, url: str, name: str) -> None:
-        self._is_kept = database_file(url) is not None
+        self._is_kept = url != ":memory:"
         self._path = study_dir(url, name) if self._is_kept else None
         self._remover: Callable[[], object] | None = None
 
@@ -368,7 +369,7 @@ class Folder:
             self._path = Path(tempfile.mkdtemp(prefix="whet-"))
             self._remover = weakref.finalize(self, _remove, self._path, os.getpid())
         with suppress(OSError):  # the executor says what is wrong with it
-            self._path.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path)
         return self._path
 
     def discard(self) -> None:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Mapping
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Literal
 
-HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+How = Literal["interrupt", "terminate", "kill"]
+SignalReason = Literal["interrupted", "terminated", "hangup"]
+
+# What each signal is a reason for, and how it ends what runs.
+BY_SIGNAL: Mapping[int, tuple[SignalReason, How]] = {
+    signal.SIGINT: ("interrupted", "interrupt"),
+    signal.SIGTERM: ("terminated", "terminate"),
+    signal.SIGHUP: ("hangup", "terminate"),
+}
+_SAID = {"interrupted": "Ctrl-C", "terminated": "SIGTERM", "hangup": "SIGHUP"}
 
 
 class Interrupts:
@@ -22,7 +32,7 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            for signum in HEEDED:
+            for signum in BY_SIGNAL:
                 # A process started by nohup ignores SIGHUP, and is meant to.
                 if signal.getsignal(signum) is not signal.SIG_IGN or signum == signal.SIGINT:
                     self._previous[signum] = signal.signal(signum, self._note)
@@ -43,3 +53,11 @@ class Interrupts:
         """Return the signals that have come since the last call, in order."""
         came, self._came = self._came, []
         return came
+
+
+def first_words(reason: SignalReason, n_running: int) -> str:
+    """Return what a person is told at once when a signal has come, with *n_running* attempts in progress."""
+    if not n_running:
+        return f"{_SAID[reason]}: ending"
+    again = " (Ctrl-C again: at once)" if reason == "interrupted" else ""
+    return f"{_SAID[reason]}: no new trials; {n_running} running are being ended{again}"

@@ -67,7 +67,7 @@ def number(name: str, value: Any) -> float:
 def _append(path: str, data: bytes) -> None:
     """Append *data* in one write, so that lines of several processes do not mix. A full disk only warns."""
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             n_written = os.write(fd, data)
         finally:

@@ -16,35 +16,28 @@ from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 from whet.attempts import Attempts
-from whet.core.asking import answer_draft, cancel_drafts, release_drafts, requeue_drafts, waiting_numbers
+from whet.core.asking import answer_draft, cancel_drafts, left_drafts, waiting_numbers
 from whet.core.events import Draft, Event, Kind
 from whet.core.history import History
 from whet.core.ledger import Ledger
 from whet.core.observer import Observer
-from whet.core.owner import Watch, is_gone
+from whet.core.owner import Watch, is_gone, this_process
 from whet.core.protocols import Decision, Ended, Executor, Happening, Launch, Reported, Sampler, Scheduler
 from whet.core.randomness import replicate_seed
 from whet.core.trial import State
-from whet.errors import ExecutorError, StateError, StoreBusy, StoreFull, UsageError, WhetError
+from whet.errors import ExecutorError, StateError, StoreAway, StoreBusy, StoreFull, StudyBusy, UsageError, WhetError
 from whet.filling import Filling
-from whet.interrupts import Interrupts
+from whet.interrupts import BY_SIGNAL, How, Interrupts, SignalReason, first_words
 from whet.schedulers.fifo import Fifo
 from whet.stopping import Limits, limits_of, reason_to_end
 
-How = Literal["interrupt", "terminate", "kill"]
-Reason = Literal["done", "timeout", "target", "failures", "stopped", "interrupted", "terminated", "hangup", "broken"]
+Reason = Literal["done", "timeout", "target", "failures", "stopped", "broken"] | SignalReason
 
 _POLL_S = 0.1
 _POLL_WHILE_SUGGESTING_S = 0.01
 _COMMANDS_EVERY_S = 0.5
 _STORE_PATIENCE_S = 60.0
 _LEFT_AFTER_S = 30.0  # since a process was found to be gone: its trials had their grace period, and do not run any more
-_BY_SIGNAL: Mapping[int, tuple[Reason, How]] = {
-    signal.SIGINT: ("interrupted", "interrupt"),
-    signal.SIGTERM: ("terminated", "terminate"),
-    signal.SIGHUP: ("hangup", "terminate"),
-}
-
 _T = TypeVar("_T")
 
 
@@ -76,8 +69,8 @@ def run(
 ) -> Outcome:
     """Run trials of *study* on *executor* until its limits are reached, nothing is left to ask, or someone ends it.
 
-    Other processes of this host may run the study as well. Where the scheduler waits for a trial that one of them runs,
-    so does this run, as there may be something to do then. What a process leaves that dies meanwhile is run here.
+    Other processes may run the study as well. Where the scheduler waits for a trial that one of them runs, so does this
+    run, as there may be something to do then. What a process leaves that is lost meanwhile is run here.
 
     What the study is to do (limits, rules) is in its settings. The caller holds the study (`Store.hold`) and closes
     the executor.
@@ -98,8 +91,8 @@ def run(
     with Interrupts() as interrupts:
         study.ledger.unheard = deque()
         try:
-            loop = _Loop(study, executor, observer, interrupts, limits)
-            return loop.run(is_only_runner=is_only_runner, since=study.ledger.history.seq if since is None else since)
+            loop = _Loop(study, executor, observer, interrupts, limits, is_only_runner=is_only_runner)
+            return loop.run(since=study.ledger.history.seq if since is None else since)
         finally:
             study.ledger.unheard = None
 
@@ -112,8 +105,10 @@ class _Loop:
         observer: Observer,
         interrupts: Interrupts,
         limits: Limits | None,
+        *,
+        is_only_runner: bool,
     ) -> None:
-        self._ledger, self._limits = study.ledger, limits
+        self._ledger, self._limits, self._is_only_runner = study.ledger, limits, is_only_runner
         self._executor, self._observer, self._interrupts = executor, observer, interrupts
         self._attempts = Attempts(self._ledger, study.scheduler)
         self._live = self._attempts.live
@@ -128,10 +123,12 @@ class _Loop:
         self._before = self._ledger.history
         self._began = self._looked_at_commands = time.monotonic()
         self._watch = Watch(_LEFT_AFTER_S)
+        self._lost: frozenset[str] = frozenset()  # processes whose lease has run out, as found in this tick
 
-    def run(self, *, is_only_runner: bool, since: int) -> Outcome:
+    def run(self, *, since: int) -> Outcome:
         try:
-            self._commit(self._adopt(is_only_runner=is_only_runner, since=since))
+            self._commit(self._adopt(since))
+            self._act()
             while self._is_busy():
                 self._tick()
             self._commit(self._filling.release_drafts())
@@ -174,7 +171,7 @@ class _Loop:
         # Signals and commands come after what has ended by itself: that was not asked to.
         self._heed_signals()
         commands = self._obey_commands(known)
-        others = _left_drafts(known, self._watch.is_left) if is_time else []
+        others = self._take_over(known) if is_time else []
         drafts, known = drafts + others + commands, self._ledger.preview(others + commands, known)
         self._heed_limits(known)
         if self._ending is None:
@@ -188,6 +185,8 @@ class _Loop:
 
     def _act(self) -> None:
         """Carry out what was decided, now that it is written."""
+        lost, self._lost = self._lost, frozenset()
+        self._ledger.lease.bury(lost)
         decisions, self._decisions = self._decisions, {}
         stops, self._stops = self._stops, []
         for token, decision in decisions.items():
@@ -220,27 +219,33 @@ class _Loop:
             self._end_run(outcome, "terminate", "no config could be chosen for another trial")
             return []
 
-    # ---- before the first tick
-    def _adopt(self, *, is_only_runner: bool, since: int) -> list[Draft]:
-        """Return drafts that tidy up after processes that are gone: their claims, their attempts, their commands."""
+    # ---- what processes leave that are gone
+    def _adopt(self, since: int) -> list[Draft]:
+        """Return drafts that tidy up before the first tick: claims, attempts and commands of who is gone."""
+        self._lost = self._patiently(partial(self._ledger.lease.lost, at_once=True))
 
         def is_left(owner: str) -> bool:
             # A process id may be another process's by now, and a container's host name another one's.
-            return is_only_runner or is_gone(owner)
+            return self._is_only_runner or owner in self._lost or is_gone(owner)
 
         history = self._ledger.history
         stops = [seq for seq, command in history.pending_commands.items() if command.get("command") == "stop"]
-        return _left_drafts(history, is_left) + [
+        return left_drafts(history, is_left, now=time.time) + [
             answer_draft(seq, "nobody was running the study", now=time.time) for seq in stops if seq <= since
         ]
+
+    def _take_over(self, known: History) -> list[Draft]:
+        """Return drafts that take over what others leave who are lost, by their lease or as a process of this host."""
+        self._lost = self._patiently(self._ledger.lease.lost)
+        return left_drafts(known, lambda owner: owner in self._lost or self._watch.is_left(owner), now=time.time)
 
     # ---- what ends the run
     def _heed_signals(self) -> None:
         for signum in self._interrupts.take():
-            reason, how = _BY_SIGNAL[signum]
+            reason, how = BY_SIGNAL[signum]
             if self._ending is None:
                 self._end_run(Outcome(reason), how, "interrupted")
-                self._observer.notice(_first_words(reason, len(self._live)))
+                self._observer.notice(first_words(reason, len(self._live)))
             elif self._live and signum == signal.SIGINT:
                 # Only a person is impatient: a closing terminal and a service manager may send a signal twice.
                 self._observer.notice(f"ending {len(self._live)} running now")
@@ -294,6 +299,12 @@ class _Loop:
         if self._ending is None:
             self._end_run(Outcome("stopped"), "terminate", "stopped")
 
+    def _give_way(self, owner: str) -> None:
+        """End a run that was held up for so long that *owner* has taken the study over."""
+        if self._ending is None:
+            why = f"{owner} has taken over the study, as this process was held up for longer than its lease; it goes on"
+            self._end_run(Outcome("broken", f"{why} there", StudyBusy(f"{why} there")), "kill", why)
+
     def _cancel(self, number: int, known: History) -> list[Draft]:
         for token, live in self._live.items():
             if live.number == number and live.is_current:
@@ -336,7 +347,7 @@ class _Loop:
         while True:
             try:
                 return work()
-            except (StoreFull, StoreBusy) as error:
+            except (StoreFull, StoreBusy, StoreAway) as error:
                 if time.monotonic() > deadline or self._interrupts.take():
                     raise
                 if not was_told:
@@ -364,6 +375,8 @@ class _Loop:
                 self._end_by_command()  # even if another run of the study has answered it meanwhile
             elif event.kind is Kind.AMENDED:
                 self._filling.is_exhausted = False
+            elif event.kind is Kind.STARTED and self._is_only_runner and event.payload.get("owner") != this_process():
+                self._give_way(str(event.payload.get("owner")))
 
     def _start(self, token: str) -> None:
         """Start what the log says has started; where that cannot be, it ends at the next tick."""
@@ -385,16 +398,3 @@ class _Loop:
                 self._end_run(Outcome("broken", str(error), error), "terminate", "the executor failed")
         live.intent = live.intent or Kind.REQUEUED
         self._not_started.append(Ended(token, None, None, {}, "", 0.0))
-
-
-def _left_drafts(history: History, is_left: Callable[[str], bool]) -> list[Draft]:
-    """Return drafts that take over the numbers and the trials of processes which *is_left* says are there no more."""
-    return release_drafts(history, is_left, now=time.time) + requeue_drafts(history, is_left, now=time.time)
-
-
-def _first_words(reason: str, n_running: int) -> str:
-    said = {"interrupted": "Ctrl-C", "terminated": "SIGTERM", "hangup": "SIGHUP"}[reason]
-    if not n_running:
-        return f"{said}: ending"
-    again = " (Ctrl-C again: at once)" if reason == "interrupted" else ""
-    return f"{said}: no new trials; {n_running} running are being ended{again}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -29,6 +30,8 @@ from whet.space.space import Space
 from whet.stopping import Limits
 from whet.storage.open import DEFAULT_STORE, open_store
 
+_SHORTEST_LEASE_S = 1.0  # a busy machine holds up a process for longer than less
+
 
 class Study:
     """One search and its record: ask for a trial, report on it, tell its value.
@@ -44,6 +47,8 @@ class Study:
         repeats: how many trials share a config.
         store: where the study is kept: a path, a URL or a `Store`; by default in memory.
         name: by which it is found again.
+        n_trials: how many configs the study is to have in total, whichever processes ask for them; by default, no end.
+        lease_s: seconds after which the trials of a process that gives no sign of life are handed to others.
         lookahead: makes the sequence of configs independent of how many workers there are and who is faster: trial
             *k* is chosen from what trials up to *k* - lookahead have come to, in the order of their numbers.
         settings: more to keep with the study, as JSON.
@@ -53,7 +58,7 @@ class Study:
         StudyExists: the store has a study of that name.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all by keyword, each with a default
         self,
         space: Space | Mapping[str, Any],
         objective: str | Mapping[str, str] | Sequence[Objective] = "minimize",
@@ -66,12 +71,15 @@ class Study:
         repeats: int = 1,
         store: Store | str | Path | None = None,
         name: str = "study",
+        n_trials: int | None = None,
+        lease_s: float | None = None,
         lookahead: int | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         for what, n in (("repeats", repeats), ("lookahead", 1 if lookahead is None else lookahead)):
             if isinstance(n, bool) or not isinstance(n, int) or n < 1:
                 raise UsageError(f"{what} must be at least 1, a whole number, got {n!r}")
+        own = {"n_trials": Limits(n_trials).n_trials, "lease_s": None if lease_s is None else _checked_lease(lease_s)}
         problem, chosen = problem_of(space, objective, constraints, fidelity), sampler_from(sampler)
         check_sampler(chosen, problem)
         spender = scheduler_from(scheduler)
@@ -83,6 +91,7 @@ class Study:
             **sampler_settings(chosen),
             **scheduler_settings(spender),
             "lookahead": lookahead,
+            **{name: value for name, value in own.items() if value is not None},
             **(settings or {}),
         }
         opened = open_store(store)
@@ -121,8 +130,11 @@ class Study:
     def report(self, trial: Trial | int, values: Told, *, step: float) -> Decision:
         """Note what *trial* reports at *step* and return what it is to do; where that is to stop, it has stopped.
 
+        Where this process was held up for longer than its lease and the trial was taken over, a `LateReportWarning`
+        says so, nothing is noted, and the answer is to stop.
+
         Raises:
-            StaleAttempt: the attempt is no longer the trial's current one; the trial went on without it.
+            StaleAttempt: the attempt has ended before: it was told already, or stopped.
             StateError: the trial is not running.
         """
         with self._lock:
@@ -132,21 +144,23 @@ class Study:
         """Note the final *values* of *trial*, a number or a dict of metrics, and return the trial as it ended.
 
         One whose budget is not the highest may be paused then; `ask` hands it out again with more if it is to go on.
-        An objective that is missing or no finite number makes the trial failed; see `Rules.infinite`.
+        An objective that is missing or no finite number makes the trial failed; see `Rules.infinite`. Where the trial
+        was taken over by another process, as this one was held up for longer than its lease, a `LateReportWarning` says
+        so, the value is refused, and the trial is returned as it is now.
 
         Raises:
-            StaleAttempt: the attempt is no longer the trial's current one; the trial went on without it.
+            StaleAttempt: the attempt has ended before: it was told already, or stopped.
             StateError: the trial is not running.
         """
         with self._lock:
             return tell(self.ledger, self.scheduler, trial, values)
 
     def fail(self, trial: Trial | int, *, cause: str = "error", message: str = "") -> Trial:
-        """Note that *trial* has failed, and return it as it ended.
+        """Note that *trial* has failed, and return it as it ended; see :meth:`tell` on one that was taken over.
 
         Raises:
             UsageError: nobody knows that cause.
-            StaleAttempt: the attempt is no longer the trial's current one; the trial went on without it.
+            StaleAttempt: the attempt has ended before: it was told already, or stopped.
             StateError: the trial is not running.
         """
         with self._lock:
@@ -220,7 +234,8 @@ class Study:
         Args:
             fn: ``fn(config)`` gets a dict; a parameter called ``trial`` the trial's handle, a second one called
                 ``budget`` a number. It returns a number, a dict of metrics, or nothing if it has reported.
-            n_trials: how many configs the study is to have in total; repeats and added trials do not count.
+            n_trials: how many configs the study is to have in total; repeats and added trials do not count. By default
+                as many as it was made for.
             timeout: seconds that this run may take.
             target: value of the first objective that is good enough.
             max_failures: failed trials in the whole study at which this run ends; by default it ends when its first
@@ -242,7 +257,8 @@ class Study:
             ExecutorError: no trial can be started.
         """
         job = Job(fn, executor, workers, trial_timeout, trial_memory, retries)
-        limits = Limits(n_trials, timeout, target, max_failures)
+        planned = self.ledger.history.settings.get("n_trials") if n_trials is None else n_trials
+        limits = Limits(planned, timeout, target, max_failures)
         callbacks = as_callbacks(on_trial_end)
         with self._lock:
             if self._is_running:
@@ -333,6 +349,13 @@ class Study:
         best, numbers = self._leader(), top_numbers(self.ledger.history)
         found = {trial.number: trial for trial in self.ledger.store.trials(self.ledger.study, numbers=numbers)}
         return html_of(self.ledger.history, self.name, best, [found[number] for number in numbers])
+
+
+def _checked_lease(lease_s: float) -> float:
+    is_number = isinstance(lease_s, int | float) and not isinstance(lease_s, bool)
+    if not (is_number and _SHORTEST_LEASE_S <= lease_s < math.inf):
+        raise UsageError(f"lease_s must be a number of seconds of at least {_SHORTEST_LEASE_S:g}, got {lease_s!r}")
+    return float(lease_s)
 
 
 def load(

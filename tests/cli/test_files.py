@@ -316,7 +316,7 @@ def test_artifacts_are_copied_and_nothing_is_overwritten(folder: Path, tmp_path:
     copies = sorted(path.relative_to(target) for path in target.rglob("*") if path.is_file())
     assert [path.as_posix() for path in copies] == ["model.pt", "sub/deep/a b\n\x1b[31m.txt", "sub/stdout.log"]
     assert (target / "model.pt").read_bytes() == b"x" * 1500
-    assert (target / "model.pt").stat().st_mode & 0o777 == 0o750
+    assert (target / "model.pt").stat().st_mode & 0o777 == 0o700
     (target / "sub" / "stdout.log").write_text("changed")
     (target / "model.pt").unlink()
     assert "nothing was copied" in call("artifacts", "a/0", "--copy-to", target, expect=2).err

@@ -114,6 +114,21 @@ def test_the_second_ctrl_c_does_not_wait(whet: Whet, here: Path) -> None:
     _check_resumable(here)
 
 
+def test_ctrl_c_many_times_is_ctrl_c_twice(whet: Whet, here: Path) -> None:
+    process = whet.start("run", *_options("ignores", grace="10m"))
+    _wait_for(lambda: _n_running(here) == 2)
+    process.send_signal(signal.SIGINT)
+    _wait_for(lambda: _told(here) == {"SIGINT"})
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT)  # the last of them may find Python on its way out
+    assert "Traceback" not in err or "__main__.py" not in err
+    assert not whet.survivors(20)
+    _check_resumable(here)
+
+
 def test_a_closing_terminal_that_hangs_up_twice_leaves_the_grace(whet: Whet, here: Path) -> None:
     process = whet.start("run", *_options("heeds", grace="10m"))
     _wait_for(lambda: _n_running(here) == 2)

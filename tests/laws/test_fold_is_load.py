@@ -166,7 +166,7 @@ def test_every_store_loads_what_its_log_folds_to(seed: int) -> None:
             assert (best and best.number) == loaded.best()
         assert differences(memory.load(1), sql.load(1)) == []
         assert repr(sql.trials(1)) == repr(memory.trials(1))
-        assert check(sql.path) == []
+        assert check(sql.url.removeprefix("sqlite:///")) == []
 
 
 def test_the_lives_drawn_are_full_ones() -> None:

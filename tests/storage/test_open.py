@@ -161,7 +161,7 @@ def test_a_newer_format_is_refused_with_the_versions(store: SqlStore, path: Path
     store.close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version=99")
-    with pytest.raises(StoreTooNew, match=r"format 99, .* up to 2; upgrade"):
+    with pytest.raises(StoreTooNew, match=rf"format 99, .* up to {schema.SCHEMA_VERSION}; upgrade"):
         SqlStore(path)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whet.storage.places import encoded_name, store_folder, study_dir
+from whet.storage.places import encoded_name, place_on_server, store_folder, study_dir
 
 _TEXT = st.text(st.characters(exclude_categories=()), max_size=200)  # lone surrogates included
 
@@ -85,6 +85,40 @@ def test_the_folder_is_that_of_the_database(tmp_path: Path, monkeypatch: pytest.
     assert store_folder("sqlite:////abs/x.db") == Path("/abs/x.db.whet")
     assert store_folder("/abs/.whet/whet.db") == Path("/abs/.whet")
     assert store_folder("/abs/.whet/other.db") == Path("/abs/.whet/other.db.whet")
-    assert store_folder("postgresql://host/db", Path("/project")) == Path("/project/.whet")
+    assert store_folder("postgresql://host/db", Path("/project")) == Path("/project/.whet/db@host")
     assert store_folder(":memory:", Path("/project")) == Path("/project/.whet")
     assert study_dir("x.db", "s") == tmp_path / "x.db.whet" / "s"
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://ada:secret@db.example/whet", "whet@db.example"),
+        ("postgresql+psycopg://db.example:5433/whet?sslmode=require", "whet@db.example%3a5433"),
+        ("postgres:///whet?host=/run/pg&port=1", "whet@%2frun%2fpg"),
+        ("postgresql://one,two/../../etc", "%2e.%2f..%2fetc@one%2ctwo"),
+        ("postgresql:///", "~e3b0c44298fc@~e3b0c44298fc"),
+        ("postgresql://[::1/x", "@postgresql%3a%2f%2f%5b%3a%3a1%2fx"),
+        ("sqlite:///x.db", ""),
+        (":memory:", ""),
+        ("x.db", ""),
+    ],
+)
+def test_databases_on_servers_have_folders_of_their_own(url: str, place: str) -> None:
+    assert place_on_server(url) == place
+    if place:
+        assert study_dir(url, "s", Path("/p")) == Path("/p/.whet") / place / "s"
+
+
+@given(st.text())
+def test_any_url_of_a_server_is_one_folder(text: str) -> None:
+    folder = store_folder(f"postgresql://{text}", Path("/p"))
+    assert folder.parent == Path("/p/.whet")
+    assert "@" in folder.name
+    assert store_folder("postgresql://other/db", Path("/p"), folder.name) == folder
+
+
+@pytest.mark.parametrize("hostile", ["../../etc", "/etc@x", "a/../@b", "", "..", "x"])
+def test_a_place_that_a_stranger_wrote_leads_nowhere_else(hostile: str) -> None:
+    assert store_folder("postgresql://host/db", Path("/p"), hostile) == Path("/p/.whet/db@host")
+    assert store_folder("x.db", Path("/p"), "a@b") == Path("/p/x.db.whet")

@@ -29,7 +29,7 @@ from whet.testing.store_writer import Writer, settings_of
 
 def test_only_a_durable_write_waits_for_the_disk(writer: Writer) -> None:
     """2 is FULL: an fsync at each commit. 1 is NORMAL: none, in WAL mode (https://sqlite.org/pragma.html#pragma_synchronous)."""
-    connection = writer.store._file._connection  # type: ignore[attr-defined]
+    connection = writer.store._database._connection  # type: ignore[attr-defined]
     for durable, level in ((True, 2), (False, 1), (False, 1), (True, 2)):
         writer.write(reserve=1, durable=durable)
         assert connection.execute("PRAGMA synchronous").fetchone() == (level,)
@@ -38,7 +38,7 @@ def test_only_a_durable_write_waits_for_the_disk(writer: Writer) -> None:
 def test_a_write_locks_before_it_reads(writer: Writer) -> None:
     """Else another program's write in between could not be waited for: SQLite would fail at once."""
     said: list[str] = []
-    writer.store._file._connection.set_trace_callback(said.append)  # type: ignore[attr-defined]
+    writer.store._database._connection.set_trace_callback(said.append)  # type: ignore[attr-defined]
     writer.write(reserve=1)
     assert (said[0], said[-1]) == ("BEGIN IMMEDIATE", "COMMIT")
 
@@ -160,7 +160,7 @@ def test_a_forked_child_opens_the_store_anew(writer: Writer, path: Path) -> None
 )
 def test_frequent_questions_are_look_ups(store: SqlStore, query: str) -> None:
     names = ("study_id", "name", "number", "after", "limit")
-    connection = store._file._connection
+    connection = store._database._connection
     assert connection is not None
     plan = connection.execute(f"EXPLAIN QUERY PLAN {getattr(SQL, query)}", dict.fromkeys(names, 1)).fetchall()
     steps = [step for *_, step in plan]

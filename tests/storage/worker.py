@@ -14,7 +14,7 @@ from whet.core.events import Draft, Kind
 from whet.core.ledger import Ledger
 from whet.core.protocols import StudyRecord
 from whet.core.values import Verdict
-from whet.storage.sql import SqlStore
+from whet.storage.open import open_store
 from whet.testing.store_writer import Writer, settings_of
 
 _ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def say(*words: object) -> None:
 
 def write(path: str, study: str, n_trials: str) -> None:
     """Run trials, saying each event's seq, kind and trial once it is acknowledged."""
-    writer = Writer(SqlStore(path), int(study), owner=f"here:{os.getpid()}:x")
+    writer = Writer(open_store(path), int(study), owner=f"here:{os.getpid()}:x")
     say("ready")
     for _ in range(int(n_trials)):
         (number,) = _acknowledged(writer, reserve=1)
@@ -55,7 +55,7 @@ def _acknowledged(writer: Writer, *drafts: Draft, reserve: int = 0, durable: boo
 
 def share(path: str, study: str, n_trials: str) -> None:
     """Take trials up to a limit that all keep; enqueue, add and annotate in between."""
-    ledger = Ledger(SqlStore(path), StudyRecord(int(study), "a", 0.0, {}))
+    ledger = Ledger(open_store(path), StudyRecord(int(study), "a", 0.0, {}))
     say("ready")
     sys.stdin.readline()
     n_done = 0
@@ -79,14 +79,14 @@ def create(path: str, name: str) -> None:
     """Make a study, at the same moment as others do."""
     say("ready")
     sys.stdin.readline()
-    store = SqlStore(path)
+    store = open_store(path)
     say(store.create(name, settings_of()).id)
     store.close()
 
 
 def hold(path: str, study: str) -> None:
     """Hold a study until killed, with a forked child that outlives this process."""
-    store = SqlStore(path)
+    store = open_store(path)
     with store.hold(int(study)):
         child = os.fork()
         if child == 0:
@@ -99,14 +99,14 @@ def hold(path: str, study: str) -> None:
 
 def fork(path: str, study: str) -> None:
     """Use a store in a forked child, and then in the parent."""
-    store = SqlStore(path)
+    store = open_store(path)
     if os.fork() == 0:
         try:
             store.load(int(study))
         except Exception as error:
             say(type(error).__name__, error)
         store.close()
-        own = SqlStore(path)
+        own = open_store(path)
         say(own.append(int(study), [], after=1, reserve=1).numbers)
         own.close()
         os._exit(0)

@@ -14,6 +14,7 @@ from typing import Literal
 
 from whet.cli.owned import is_ours
 from whet.errors import UsageError, WhetError
+from whet.private import FOLDER_MODE, make_folder, opener
 
 _MOST_NAMED = 5  # files, in a message
 
@@ -98,12 +99,12 @@ def copy_artifacts(wanted: Sequence[tuple[Path, Artifact, Path]]) -> tuple[int, 
 
 
 def _copy(folder: Path, parts: Sequence[str], target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(_open_inside(folder, parts), "rb") as source, target.open("xb") as copy:
+    make_folder(target.parent)
+    with os.fdopen(_open_inside(folder, parts), "rb") as source, open(target, "xb", opener=opener) as copy:
         try:
             shutil.copyfileobj(source, copy)
             status = os.fstat(source.fileno())
-            os.fchmod(copy.fileno(), stat.S_IMODE(status.st_mode) & 0o777)
+            os.fchmod(copy.fileno(), stat.S_IMODE(status.st_mode) & FOLDER_MODE)
             copy.flush()
             os.utime(copy.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
         except BaseException:

@@ -72,7 +72,7 @@ class Conduct:
         store_option: str | None,
     ) -> None:
         self._study, self._run, self._style, self._gpus = study, run, style, gpus
-        self._folder = study_dir(study.ledger.store.url, study.name, Path(run.cwd))
+        self._folder = study_dir(study.ledger.store.url, study.name, Path(run.cwd), run.on_server)
         self._progress = Progress(run.workers, n_configs)
         self._store_option = store_option
         self._resume_line = hint("resume", study.name, store_option)

@@ -8,7 +8,8 @@ import re
 import shutil
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -17,18 +18,21 @@ from whet._version import __version__
 from whet.cli.lookup import folder_of, hint, opened, store_option
 from whet.cli.render import fields, say, size
 from whet.cli.standing import is_script
+from whet.core.protocols import Store
 from whet.core.trial import State
-from whet.errors import StoreError, UsageError
+from whet.errors import StoreError, StudyNotFound, UsageError
 from whet.storage.doctor import check, sqlite_note
 from whet.storage.mounts import shared_file_system
-from whet.storage.open import DEFAULT_STORE, open_store
-from whet.storage.recovery import recover
+from whet.storage.open import DEFAULT_STORE, file_of, is_server, need_driver
+from whet.storage.recovery import recover, recover_from_server
+from whet.storage.urls import without_password
 from whet.text import counted, one_line
 
 _SQLITE_URL = re.compile(r"sqlite(?:\+\w+)?:///", re.IGNORECASE)
 _LITTLE_SPACE = 200_000_000  # bytes
 _MOST_NAMED = 5
 _FINDINGS = 1  # exit code
+_PATIENCE_S = 10.0
 
 
 @click.command("doctor")
@@ -45,23 +49,63 @@ def doctor_command(destination: Path | None, store: str | None) -> int:
 
     Exit code 0: all is well; 1: something is not. Notes are no findings. Safe while a run goes on.
     """
-    path = _path_of(DEFAULT_STORE if store is None else store)
+    where = DEFAULT_STORE if store is None else store
     if destination is not None:
-        for line in recover(path, destination):
+        for line in _recovered(where, destination):
             say(line)
         say(f"saved in {destination}; look at it with: whet history --store {destination}")
         return 0
-    if store is not None and not path.exists():
-        raise UsageError(f"{path} does not exist")
-    for line in fields(_facts(path)):
+    facts, findings = _on_server(where) if is_server(where) else _in_file(where, must_exist=store is not None)
+    for line in fields([*_here(), *facts]):
         say(line)
-    findings = list(_findings(path))
-    notes = list(_notes(path, store)) if not findings else []
+    notes = list(_notes(where, store)) if not findings else []
     for title, items in (("finding", findings), ("note", notes)):
         for item in items:
             say(f"\n{title}: {item}")
     say(f"\n{counted(len(findings), 'finding')}" if findings else "\nall is well")
     return _FINDINGS if findings else 0
+
+
+def _recovered(store: str, destination: Path) -> list[str]:
+    """Save what can be read of *store* and return what is to be said about it."""
+    if not is_server(store):
+        return recover(_path_of(store), destination)
+    need_driver()
+    from whet.storage.postgres import PostgresDatabase
+
+    with closing(PostgresDatabase(store, must_exist=True, wait_s=_PATIENCE_S)) as database:
+        return recover_from_server(database, destination)
+
+
+def _on_server(url: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return facts and findings about a store in PostgreSQL."""
+    need_driver()
+    import psycopg
+
+    from whet.storage.postgres_doctor import look
+
+    place = without_password(url)
+    try:
+        state = look(url)
+    except StoreError as error:
+        return [("psycopg", psycopg.__version__), ("store", place)], [str(error)]
+    what = "not there yet" if state.format is None else f"{size(state.size_bytes)}, format {state.format}"
+    leases = f"{state.n_held} held, {state.n_leases - state.n_held} run out" if state.n_leases else "none"
+    return [
+        ("postgresql", f"{state.version} (psycopg {psycopg.__version__})"),
+        ("store", f"{place} ({what})"),
+        ("connections", f"{state.n_connections} of {state.max_connections}"),
+        ("leases", leases),
+    ], list(state.findings)
+
+
+def _in_file(store: str, *, must_exist: bool) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return facts and findings about a store that is a file."""
+    path = _path_of(store)
+    if must_exist and not path.exists():
+        raise UsageError(f"{path} does not exist")
+    what = size(path.stat().st_size) if path.exists() else "not there yet"
+    return [("sqlite", sqlite3.sqlite_version), ("store", f"{path} ({what})")], list(_findings(path))
 
 
 def _path_of(store: str) -> Path:
@@ -70,16 +114,14 @@ def _path_of(store: str) -> Path:
     if store == ":memory:" or (url and store[url.end() :] in ("", ":memory:")):
         raise UsageError("a store in memory ends with its process; there is nothing to check")
     if url is None and "://" in store:
-        open_store(store).close()  # says what is wrong with it
+        file_of(store)  # says what is wrong with it
     return Path(store[url.end() :] if url else store).expanduser()
 
 
-def _facts(path: Path) -> Iterator[tuple[str, str]]:
+def _here() -> Iterator[tuple[str, str]]:
     yield "whet", __version__
     yield "python", f"{platform.python_version()} ({sys.executable})"
-    yield "sqlite", sqlite3.sqlite_version
     yield "system", platform.platform()
-    yield "store", f"{path} ({size(path.stat().st_size)})" if path.exists() else f"{path} (not there yet)"
 
 
 def _findings(path: Path) -> Iterator[str]:
@@ -103,33 +145,43 @@ def _nearest(folder: Path) -> Path:
     return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
 
 
-def _notes(path: Path, store: str | None) -> Iterator[str]:
+def _notes(where: str, store: str | None) -> Iterator[str]:
     """Yield what is good to know and harms nothing."""
-    note = sqlite_note()
-    if note is not None:
+    path = None if is_server(where) else _path_of(where)
+    if path is not None and (note := sqlite_note()) is not None:
         yield note
-    if not path.exists():
-        return
     try:
-        yield from _notes_on_studies(path, store)
+        with opened(store) as studies:
+            yield from _notes_on_studies(studies, path, store)
+    except StudyNotFound:
+        return  # there is no store yet
     except StoreError as error:
         yield str(error)
 
 
-def _notes_on_studies(path: Path, store: str | None) -> Iterator[str]:
-    with opened(store) as studies:
-        records = studies.studies()
-        known = {folder_of(studies, record) for record in records}
-        for record in records:
-            n_running = studies.summary(record.id).counts.get(State.RUNNING, 0)
-            if n_running and record.holder is None and is_script(record):
-                what = f"{one_line(record.name)} was killed with {counted(n_running, 'trial')} running"
-                yield f"{what}; they run again with: {hint('resume', record.name, store)}"
+def _notes_on_studies(studies: Store, path: Path | None, store: str | None) -> Iterator[str]:
+    records = studies.studies()
+    known = {folder_of(studies, record) for record in records}
+    for record in records:
+        n_running = studies.summary(record.id).counts.get(State.RUNNING, 0)
+        if n_running and record.holder is None and is_script(record):
+            what = f"{one_line(record.name)} was killed with {counted(n_running, 'trial')} running"
+            yield f"{what}; they run again with: {hint('resume', record.name, store)}"
+        elif n_running and (lost := studies.lease(record.id)):
+            n_lost = sum(trial.owner in lost for trial in studies.load(record.id).running)
+            if n_lost:
+                what = f"{one_line(record.name)}: {counted(n_lost, 'trial')} ran in processes that are lost"
+                yield f"{what}; whoever asks next gets what they left"
     # Elsewhere than in a directory of our own, other people's directories would be named here.
-    ours = path.resolve().parent
-    if ours.name == Path(DEFAULT_STORE).parent.name:
-        strange = sorted(entry for entry in ours.iterdir() if entry.is_dir() and entry not in known)
+    ours = None if path is None else path.resolve().parent
+    if ours is not None and ours.name == Path(DEFAULT_STORE).parent.name:
+        strange = sorted(entry for entry in ours.iterdir() if entry.is_dir() and _is_strange(entry, known))
         if strange:
             names = ", ".join(one_line(str(entry)) for entry in strange[:_MOST_NAMED])
             more = f" and {len(strange) - _MOST_NAMED} more" if len(strange) > _MOST_NAMED else ""
             yield f"no study is known for {names}{more}; remove what is not needed any more"
+
+
+def _is_strange(entry: Path, known: Collection[Path]) -> bool:
+    """Tell whether *entry* belongs to nothing: neither to a study, nor to a database on a server."""
+    return entry not in known and "@" not in entry.name

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 
 import click
 
@@ -16,6 +16,7 @@ from whet.cli.columns import cell_text, spooled
 from whet.cli.lookup import all_trials, find_study, opened, store_option
 from whet.cli.outfile import check_free, new_file
 from whet.cli.reach import Reach
+from whet.cli.render import say
 from whet.cli.standing import as_it_is
 from whet.core.problem import Problem
 from whet.core.trial import Trial
@@ -23,7 +24,15 @@ from whet.describe import json_line, trial_record
 from whet.errors import UsageError
 from whet.frames import Record
 
-Writer = Callable[[Iterable[Record], IO[bytes]], None]
+
+class _Sink(Protocol):
+    """Where bytes go."""
+
+    def write(self, data: bytes, /) -> int:
+        """Take *data*."""
+
+
+Writer = Callable[[Iterable[Record], _Sink], None]
 _MOST_INT = 2**63 - 1  # that Parquet holds
 
 
@@ -62,12 +71,21 @@ def export_command(name: str, form: str, output: Path | None, force: bool, store
         records = (_record(as_it_is(study, trial), reach) for trial in all_trials(studies, study))
         if output is None:
             sys.stdout.flush()
-            write(records, sys.stdout.buffer)
+            write(records, _Screen() if sys.stdout.isatty() else sys.stdout.buffer)
             sys.stdout.buffer.flush()
         else:
             with new_file(output, force=force) as file:
                 write(records, file)
     return 0
+
+
+class _Screen:
+    """A terminal, which gets text and no commands; files and pipes get every byte."""
+
+    def write(self, data: bytes) -> int:
+        """Show *data*, whole lines."""
+        say(data.decode("utf-8", "replace").removesuffix("\n"))
+        return len(data)
 
 
 def _record(trial: Trial, reach: Reach) -> Record:
@@ -76,7 +94,7 @@ def _record(trial: Trial, reach: Reach) -> Record:
     return {**trial_record(trial), "budget": budget, "reached": reached_by(reach.as_reported(trial))}
 
 
-def _write_json(records: Iterable[Record], file: IO[bytes]) -> None:
+def _write_json(records: Iterable[Record], file: _Sink) -> None:
     before = b"[\n"
     for record in records:
         file.write(before + json_line(record).encode("ascii"))
@@ -84,7 +102,7 @@ def _write_json(records: Iterable[Record], file: IO[bytes]) -> None:
     file.write(b"\n]\n" if before != b"[\n" else b"[]\n")
 
 
-def _write_csv(more: Sequence[str], records: Iterable[Record], file: IO[bytes]) -> None:
+def _write_csv(more: Sequence[str], records: Iterable[Record], file: _Sink) -> None:
     with spooled(records, more) as (columns, again):
         file.write(_csv_line(columns.names))
         for record in again():
@@ -107,7 +125,7 @@ def _csv_cell(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def _write_parquet(more: Sequence[str], records: Iterable[Record], file: IO[bytes]) -> None:
+def _write_parquet(more: Sequence[str], records: Iterable[Record], file: _Sink) -> None:
     pyarrow, parquet = _import_pyarrow()
     with spooled(records, more) as (columns, again):
         rows = [columns.row(record) for record in again()]

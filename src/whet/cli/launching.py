@@ -73,14 +73,14 @@ class Launcher:
 
 def _environment(run: ScriptRun, ours: Mapping[str, str]) -> dict[str, str]:
     """Return what all trials of a run have in their environment."""
-    environment = {name: value for name, value in ours.items() if not name.startswith("WHET_")}
+    environment = {name: value for name, value in {**ours, **run.environment}.items() if not name.startswith("WHET_")}
     # A piped Python program would keep its lines until its end; one that is started by a shell script, too.
     environment.setdefault("PYTHONUNBUFFERED", "1")
     n_threads = str(run.cpus or max(1, n_processors() // run.workers))
     for name in _THREADS:
         environment.setdefault(name, n_threads)
     if run.chdir:
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (run.cwd, ours.get("PYTHONPATH"))))
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (run.cwd, environment.get("PYTHONPATH"))))
     return environment
 
 

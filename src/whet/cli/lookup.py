@@ -11,18 +11,22 @@ import click
 
 from whet.cli.script import ScriptRun
 from whet.cli.standing import standing_of
+from whet.cli.unsound import MISREAD, oddity
 from whet.core.protocols import Store, StudyRecord
 from whet.core.trial import Trial
-from whet.errors import StudyNotFound, UsageError, WhetError
+from whet.errors import StoreDamaged, StudyNotFound, UsageError, WhetError
 from whet.storage.open import DEFAULT_STORE, open_store
 from whet.storage.places import study_dir
+from whet.storage.urls import without_password
 from whet.text import one_line, shell_line
 
 _MOST_DIGITS = 18  # of a trial's number; databases count to 2^63
 _PAGE = 250  # trials read at a time; each may bring a thousand reports
 
 store_option = click.option(
-    "--store", metavar="FILE", help=f"Where the studies are kept; by default {DEFAULT_STORE} in this directory."
+    "--store",
+    metavar="WHERE",
+    help=f"A file or postgresql://HOST/DATABASE, where the studies are kept; by default {DEFAULT_STORE}.",
 )
 json_option = click.option("--json", "is_json", is_flag=True, help="Print one JSON object per line.")
 
@@ -33,11 +37,21 @@ def opened(store: str | None) -> Iterator[Store]:
 
     Raises:
         StudyNotFound: there is no such file.
-        StoreError: the file cannot be used.
+        StoreError: the file cannot be used, or holds what whet has not written.
     """
     found = open_store(DEFAULT_STORE if store is None else store, must_exist=True)
     try:
         yield found
+    except WhetError:
+        raise
+    except MISREAD as error:
+        what = oddity(found)
+        if not what:
+            raise
+        raise StoreDamaged(
+            f"the store holds something that whet has not written: {what}. Somebody has changed it; whet doctor says "
+            "more, and --store names another one"
+        ) from error
     finally:
         found.close()
 
@@ -125,12 +139,12 @@ def folder_of(store: Store, study: StudyRecord) -> Path:
     """Return the directory of *study*, in which each trial has one that is called as its number."""
     run = study.settings.get("run") or {}
     base = Path(run["cwd"]) if "cwd" in run else None
-    return study_dir(store.url, study.name, base)
+    return study_dir(store.url, study.name, base, str(run.get("on_server", "")))
 
 
 def hint(command: str, name: str, store: str | None, *options: str) -> str:
-    """Return a command of whet about study or trial *name*, in the same store, ready to paste."""
-    where = [] if store is None else ["--store", store]
+    """Return a command of whet about study or trial *name*, in the same store, ready to paste but for a password."""
+    where = [] if store is None else ["--store", without_password(store)]
     return shell_line(["whet", command, *where, *options, *(["--"] if name.startswith("-") else []), name])
 
 

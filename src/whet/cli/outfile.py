@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from whet.errors import UsageError, WhetError
+from whet.private import opener
 
 
 def check_free(path: Path, *, force: bool) -> None:
@@ -40,7 +41,7 @@ def new_file(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
     part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
         try:
-            with part.open("xb") as file:
+            with open(part, "xb", opener=opener) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

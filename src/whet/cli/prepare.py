@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from whet.cli.program import misplaced_options, read_program
 from whet.cli.runoptions import SECTIONS, Request
 from whet.cli.script import ScriptRun
 from whet.cli.spending import check_spending
-from whet.cli.surroundings import chosen_python
+from whet.cli.surroundings import chosen_python, kept_environment
 from whet.core.lookahead import DEFAULT_LOOKAHEAD, check_workers
 from whet.core.problem import Constraint, Objective, Problem
 from whet.core.protocols import Scheduler
@@ -80,6 +81,7 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
         grace_s=request.grace_s,
         log_cap_bytes=request.log_cap_bytes,
         metric_pattern=request.metric_pattern,
+        environment=kept_environment(request.env_keep, os.environ),
     )
     objectives, objective_notices = _objectives(request)
     if request.trials is not None and request.trials.is_more:

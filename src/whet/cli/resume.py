@@ -13,11 +13,12 @@ from whet.cli.conduct import Conduct, gpus_for
 from whet.cli.console import chosen_style
 from whet.cli.lookup import find_study, hint, json_option, opened, store_option
 from whet.cli.options import TrialCount, duration, trial_count
+from whet.cli.origin import Origin
 from whet.cli.plan import DEFAULT_MAX_TRIALS, known_scheduler
 from whet.cli.program import read_program
 from whet.cli.render import say
 from whet.cli.script import ScriptRun
-from whet.cli.standing import Standing, standing_of
+from whet.cli.standing import Standing, command_text, standing_of
 from whet.cli.stop import give_command
 from whet.core.events import Draft, Kind
 from whet.core.history import History
@@ -59,11 +60,14 @@ class _Changes:
 @click.option("--max-failures", type=click.IntRange(min=1), metavar="N", help="End after N failures in all.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Trials at a time, from now on.")
 @click.option("--scheduler", metavar="NAME", help="Only the one that the study was begun with.")
+@click.option("--trust", is_flag=True, help="Run the command of a study that was begun by another user or elsewhere.")
 @click.option("--yes", is_flag=True, help=f"Add more than {DEFAULT_MAX_TRIALS:,} trials.")
 @click.option("--quiet", "is_quiet", is_flag=True, help="Print only how it ended.")
 @store_option
 @json_option
-def resume_command(name: str, yes: bool, is_quiet: bool, store: str | None, is_json: bool, **options: Any) -> int:
+def resume_command(
+    name: str, trust: bool, yes: bool, is_quiet: bool, store: str | None, is_json: bool, **options: Any
+) -> int:
     """Go on with study NAME: run what is missing, or more of it with --trials, with the values it would have had.
 
     Trials that were interrupted run again; those that failed stay failed. While another process runs the study,
@@ -86,7 +90,9 @@ def resume_command(name: str, yes: bool, is_quiet: bool, store: str | None, is_j
         if standing.phase == "finished":
             return _say_finished(standing, notices, store)
         check_workers(lookahead_of(loaded.ledger.history), changes.workers or run.workers)
+        here = Origin.here(studies.url)
         run = _at_home(run if changes.workers is None else replace(run, workers=changes.workers))
+        run = _trusted(study, run, here, store, is_asked=trust)
         gpus = gpus_for(run)
         notices += [f"since {one_line(study.name)} began: {change}" for change in run.changed_since()]
         give_first(loaded, study.settings.get("first", ()))  # unless the run was killed before it had
@@ -100,6 +106,22 @@ def resume_command(name: str, yes: bool, is_quiet: bool, store: str | None, is_j
         )
         head = f"resuming {one_line(study.name)}: {standing.counts_text}"
         return conduct.run([*notices, head], amendments=[*_amendments(study, run, limits), *outcomes])
+
+
+def _trusted(study: StudyRecord, run: ScriptRun, here: Origin, store: str | None, *, is_asked: bool) -> ScriptRun:
+    """Return *run* as one of here, if it is one or if that is *is_asked* for.
+
+    Raises:
+        UsageError: it would run what somebody else may have written; the message shows that.
+    """
+    if difference := "" if is_asked else run.origin.difference(here):
+        kept = f", with {one_line(', '.join(run.environment))} in its environment" if run.environment else ""
+        raise UsageError(
+            f"to resume {study.name!r} is to run the program that is written in its store, and {difference}. It runs, "
+            f"in {one_line(run.cwd)} by {one_line(run.python)}{kept}:\n{command_text(study)}\n"
+            f"If you trust that: {hint('resume', study.name, store, '--trust')}"
+        )
+    return replace(run, origin=here)
 
 
 def _check_scheduler(study: StudyRecord, asked: str | None) -> None:

@@ -12,15 +12,17 @@ import click
 from whet.cli.conduct import Conduct, gpus_for
 from whet.cli.console import chosen_style
 from whet.cli.lookup import hint
+from whet.cli.origin import Origin
 from whet.cli.prepare import LONGEST_NAME, Prepared, prepare
 from whet.cli.runoptions import Request, RunCommand, check_built
 from whet.cli.script import ScriptRun
 from whet.cli.surroundings import Surroundings
 from whet.core.protocols import Store
-from whet.errors import StudyExists
+from whet.errors import StudyExists, StudyNotFound
 from whet.schedulers.fifo import Fifo
 from whet.schedulers.names import described
-from whet.storage.open import DEFAULT_STORE, file_of, open_store
+from whet.storage.open import DEFAULT_STORE, open_store
+from whet.storage.places import place_on_server
 from whet.study import Study
 from whet.text import counted, one_line
 from whet.tuning import give_first
@@ -58,8 +60,8 @@ def _start(prepared: Prepared) -> int:
     request, run = prepared.request, prepared.run
     gpus = gpus_for(run)
     surroundings = Surroundings.now(run.program, run.arguments, run.python, Path(run.cwd))
-    run = replace(run, surroundings=surroundings)
     store = open_store(DEFAULT_STORE if request.store is None else request.store)
+    run = replace(run, surroundings=surroundings, origin=Origin.here(store.url), on_server=place_on_server(store.url))
     try:
         study = _created(prepared, run, store)
         give_first(study, prepared.first)
@@ -134,11 +136,10 @@ def _name_if_new(prepared: Prepared) -> str:
     """Return the name that the study would have; makes no store."""
     if prepared.request.name is not None:
         return prepared.request.name
-    where = DEFAULT_STORE if prepared.request.store is None else prepared.request.store
-    file = file_of(where)
-    if file is None or not file.is_file():
+    try:
+        store = open_store(DEFAULT_STORE if prepared.request.store is None else prepared.request.store, must_exist=True)
+    except StudyNotFound:
         return f"{prepared.run.program.name}-1"
-    store = open_store(where, must_exist=True)
     try:
         return next_name(prepared.run.program.name, store)
     finally:

@@ -149,12 +149,22 @@ SECTIONS: Mapping[str, tuple[click.Option, ...]] = {
         _option("--cpus", type=_POSITIVE, metavar="N", help="Threads of each trial; by default an equal share."),
         _option("--gpus", metavar="N", help="GPUs of each trial: 1, or 0.5 for two trials on a GPU."),
         _option("--python", metavar="PATH", help="Interpreter; by default the active virtual environment's."),
+        _option(
+            "--env-keep",
+            metavar="NAME",
+            help="Keep this variable of the environment with the study, for whet resume; no other is. Repeatable.",
+            **_MANY,
+        ),
         _option("--chdir", is_flag=True, help="Run each trial in a directory of its own."),
         _option("--pty", is_flag=True, help="Give each trial a terminal, for programs that print late without one."),
     ),
     "The study": (
         _option("--name", metavar="NAME", help="By default the script's name and a number."),
-        _option("--store", metavar="FILE", help=f"Where the study is kept; by default {DEFAULT_STORE}."),
+        _option(
+            "--store",
+            metavar="WHERE",
+            help=f"A file or postgresql://HOST/DATABASE, where the study is kept; by default {DEFAULT_STORE}.",
+        ),
         _option("--config", metavar="FILE", help="YAML with these options, `script:` and `args:`."),
         _option("--dry-run", is_flag=True, help="Print the command lines and their number; run nothing."),
         _option("--json", "is_json", is_flag=True, help="Print one JSON object per line."),
@@ -206,6 +216,7 @@ class Request:
     cpus: int | None
     gpus: str | None
     python: str | None
+    env_keep: tuple[str, ...]
     chdir: bool
     pty: bool
     name: str | None

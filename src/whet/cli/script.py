@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -12,7 +13,9 @@ import numpy as np
 
 from whet.cli.budgets import budget_text, counts_steps, read_fidelity
 from whet.cli.checkpoints import checkpoint_in, is_left
+from whet.cli.origin import Origin
 from whet.cli.program import Program
+from whet.cli.redact import redacted
 from whet.cli.surroundings import Surroundings
 from whet.cli.sweep import Sweep, read_sweep
 from whet.core.problem import Fidelity
@@ -20,6 +23,8 @@ from whet.core.randomness import replicate_seed
 from whet.core.trial import Trial
 from whet.errors import UsageError
 from whet.text import shell_line
+
+_NOW_OTHERWISE = "is different in the environment now; trials get it as it was kept (--env-keep)"
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,10 @@ class ScriptRun:
         grace_s: between asking a trial to end and ending it.
         log_cap_bytes: of each log file.
         metric_pattern: a regular expression for metrics that are printed in a form of their own.
+        environment: variables that trials get as they were when the study began; all others are passed on and not kept.
         surroundings: what was there when the study began.
+        origin: who began it, and where.
+        on_server: where in *cwd* its files are, if its database is on a server; see `place_on_server`.
     """
 
     program: Program
@@ -67,7 +75,10 @@ class ScriptRun:
     grace_s: float = 10.0
     log_cap_bytes: int = 50_000_000
     metric_pattern: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     surroundings: Surroundings = field(default_factory=Surroundings)
+    origin: Origin = field(default_factory=Origin)
+    on_server: str = ""
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> ScriptRun:
@@ -87,6 +98,7 @@ class ScriptRun:
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
         given["program"] = Program(**given["program"])
         given["surroundings"] = Surroundings.from_json(given.get("surroundings", {}))
+        given["origin"] = Origin.from_json(given.get("origin", {}))
         return cls(**given, seed=settings["seed"])
 
     def to_settings(self) -> dict[str, Any]:
@@ -175,7 +187,7 @@ class ScriptRun:
         }
 
     def command_line(self, trial: Trial, study: str, directory: Path) -> str:
-        """Return the command of *trial* as a line to paste in a POSIX shell.
+        """Return the command of *trial* as a line to paste in a POSIX shell; secrets are not in it.
 
         Args:
             trial: one that has a config.
@@ -184,7 +196,7 @@ class ScriptRun:
         """
         seed = replicate_seed(self.seed, trial.replicate)
         known = self.placeholders(study, trial.number, seed, directory, trial.budget)
-        line = shell_line(self.argv(trial.config or {}, known, trial.budget))
+        line = shell_line(redacted(self.argv(trial.config or {}, known, trial.budget)))
         return line if Path.cwd() == Path(self.cwd) else f"cd {shell_line([self.cwd])} && {line}"
 
     def changed_since(self) -> list[str]:
@@ -194,4 +206,5 @@ class ScriptRun:
             UsageError: the interpreter does not run any more.
         """
         now = Surroundings.now(self.program, self.arguments, self.python, Path(self.cwd))
-        return now.changes(self.surroundings)
+        others = [name for name, value in self.environment.items() if os.environ.get(name) != value]
+        return [*now.changes(self.surroundings), *(f"{name} {_NOW_OTHERWISE}" for name in others)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
+from whet.cli.redact import redacted
 from whet.cli.render import distinct_numbers
 from whet.core.owner import is_gone
 from whet.core.problem import Objective, Problem
@@ -57,7 +58,7 @@ class Standing:
     @cached_property
     def n_planned(self) -> int | None:
         """Number of trials that the study will have in the end, ``None`` if that is not known."""
-        limit, size = self._limits.n_trials, self.problem.space.size
+        limit, size = self._limits.n_trials or self.study.settings.get("n_trials"), self.problem.space.size
         # With a limit it is not worth the time to leave out what is forbidden.
         n = n_configs(self.problem.space) if limit is None else min(limit, size or limit)
         return None if n is None else n * self.study.settings.get("repeats", 1)
@@ -175,11 +176,12 @@ def _has_promotions(store: Store, study: StudyRecord) -> bool:
 def _n_left_over(store: Store, study: StudyRecord, n_running: int) -> int:
     """Return how many of *n_running* trials nobody runs any more; the last ones are looked at first."""
     n_found = n_left_over = 0
+    lost = store.lease(study.id)
     page = store.trials(study.id, limit=_PAGE, newest_first=True)
     while page and n_found < n_running:
         owners = [trial.owner for trial in page if trial.state is State.RUNNING]
         n_found += len(owners)
-        n_left_over += sum(1 for owner in owners if is_gone(owner))
+        n_left_over += sum(1 for owner in owners if is_gone(owner) or owner in lost)
         page = store.trials(study.id, after=page[-1].number, limit=_PAGE, newest_first=True)
     return n_left_over
 
@@ -199,9 +201,9 @@ def is_script(study: StudyRecord) -> bool:
 
 
 def command_text(study: StudyRecord) -> str:
-    """Return the program and its arguments as they were typed; empty for a study that has none."""
+    """Return the program and its arguments as they were typed, secrets left out; empty for a study that has none."""
     if not is_script(study):
         return ""
     run = study.settings["run"]
     module = ["-m"] if run["program"]["kind"] == "module" else []
-    return shell_line([*module, run["program"]["target"], *run["arguments"]])
+    return shell_line([*module, run["program"]["target"], *redacted(run["arguments"])])

@@ -18,6 +18,7 @@ from whet.core.trial import State
 from whet.describe import config_text, json_line, trial_record
 from whet.errors import StudyNotFound
 from whet.storage.open import DEFAULT_STORE
+from whet.storage.urls import without_password
 from whet.text import duration
 
 _MOST_SHOWN = 20  # studies; `whet history` shows them all
@@ -50,7 +51,7 @@ def status_command(name: str | None, store: str | None, is_json: bool) -> int:
         elif standings:
             _show_many(standings, store)
         else:
-            say(f"no studies in {store or DEFAULT_STORE}")
+            say(f"no studies in {DEFAULT_STORE if store is None else without_password(store)}")
     return 0
 
 
@@ -66,21 +67,21 @@ def history_command(store: str | None, is_json: bool) -> int:
         if is_json:
             _print_json(studies, standings, store)
             return 0
-    rows = [
-        (
-            s.study.name,
-            local_time(s.study.created_at),
-            duration(s.elapsed_s),
-            s.phase,
-            _n_of(s),
-            _n_in(s, State.PAUSED),
-            _n_in(s, State.STOPPED),
-            _n_in(s, State.FAILED),
-            s.best_text,
-            command_text(s.study),
-        )
-        for s in standings
-    ]
+        rows = [
+            (
+                s.study.name,
+                local_time(s.study.created_at),
+                duration(s.elapsed_s),
+                s.phase,
+                _n_of(s),
+                _n_in(s, State.PAUSED),
+                _n_in(s, State.STOPPED),
+                _n_in(s, State.FAILED),
+                s.best_text,
+                command_text(s.study),
+            )
+            for s in standings
+        ]
     print_table(("STUDY", "BEGAN", "TOOK", "STATE", "DONE", "PAUSED", "STOPPED", "FAILED", "BEST", "COMMAND"), rows)
     return 0
 

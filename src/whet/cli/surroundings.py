@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 from whet._version import __version__
 from whet.cli.program import Program
 from whet.errors import UsageError
+from whet.space.tokens import shown
 from whet.text import counted, one_line
 
 _CHUNK = 1 << 20
@@ -107,6 +109,24 @@ def chosen_python(option: str | None) -> str:
             "or the directory of a virtual environment"
         )
     return os.path.abspath(found)  # noqa: PTH100 -- resolving links would leave the virtual environment
+
+
+def kept_environment(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of *environment* that were asked to be kept, and no others: there are secrets among them.
+
+    Raises:
+        UsageError: one of them is not set, or is whet's own.
+    """
+    for name in names:
+        if name.startswith("WHET_"):
+            raise UsageError(f"--env-keep {name}: variables whose names begin with WHET_ are whet's own")
+        if name not in environment:
+            near = difflib.get_close_matches(name, environment, n=1)
+            raise UsageError(
+                f"--env-keep {shown(name)}: no such variable is set"
+                + (f"; did you mean {one_line(near[0])}?" if near else "; export it first, or leave this out")
+            )
+    return {name: environment[name] for name in names}
 
 
 def _files(program: Program, arguments: Sequence[str], cwd: Path) -> list[str]:

@@ -14,7 +14,7 @@ from whet.core.lookahead import known_for
 from whet.core.owner import this_process
 from whet.core.protocols import Assignment, New, Resume, Sampler, Stop, Suggestion
 from whet.core.randomness import config_rng
-from whet.core.trial import State
+from whet.core.trial import State, Trial
 from whet.errors import SearchExhausted
 
 
@@ -23,6 +23,17 @@ def waiting_numbers(history: History) -> list[int]:
     return sorted(
         trial.number for trial in history.active.values() if trial.state is State.WAITING and not trial.is_reserved
     )
+
+
+def n_left(history: History, below: int) -> int:
+    """Return how many numbers below *below* nobody has reserved or given a config."""
+    released = (trial.number for trial in history.active.values() if is_released(trial))
+    return max(0, below - history.n_numbers) + sum(number < below for number in released)
+
+
+def is_released(trial: Trial) -> bool:
+    """Tell whether the trial is a number that was given back."""
+    return trial.is_reserved and trial.owner is None
 
 
 def release_drafts(history: History, is_left: Callable[[str], bool], *, now: Callable[[], float]) -> list[Draft]:
@@ -42,6 +53,11 @@ def requeue_drafts(history: History, is_left: Callable[[str], bool], *, now: Cal
         for trial in history.running
         if trial.owner is not None and is_left(trial.owner)
     ]
+
+
+def left_drafts(history: History, is_left: Callable[[str], bool], *, now: Callable[[], float]) -> list[Draft]:
+    """Return drafts that take over the numbers and the trials of processes which *is_left* says are there no more."""
+    return release_drafts(history, is_left, now=now) + requeue_drafts(history, is_left, now=now)
 
 
 def cancel_drafts(history: History, number: int, *, now: Callable[[], float]) -> list[Draft]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from whet.core.asking import ask_drafts, assigned_drafts, heeded, release_drafts, start_draft, waiting_numbers
+from whet.core.asking import (
+    ask_drafts,
+    assigned_drafts,
+    heeded,
+    left_drafts,
+    n_left,
+    release_drafts,
+    start_draft,
+    waiting_numbers,
+)
 from whet.core.events import Draft, Kind
 from whet.core.history import History
 from whet.core.ledger import Ledger
@@ -21,16 +30,24 @@ _MOST_TRIES = 1000
 def hand_out(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int, n_new: int | None = None) -> list[Trial]:
     """Start up to *n* trials, at least one, and return them: those that wait, then resumed and new ones.
 
-    At most *n_new* are new ones; ``None``: any number.
+    Trials of processes whose lease has run out wait, too. At most *n_new* are new ones; ``None``: any number that the
+    study may have.
 
     Raises:
         SearchExhausted: there is nothing left to ask.
         NotReady: nothing can be asked until a running trial ends.
     """
     ledger.catch_up()
+    take_over(ledger)
     for _ in range(_MOST_TRIES):  # others may be faster each time
         known = ledger.history
-        drafts, room = _drafts(ledger, sampler, scheduler, n, n if n_new is None else n_new)
+        try:
+            drafts, room = _drafts(ledger, sampler, scheduler, n, n if n_new is None else n_new)
+        except (SearchExhausted, NotReady):
+            ledger.catch_up()
+            if take_over(ledger, at_once=True):
+                continue
+            raise
         drafts = _write(ledger, drafts, known, room)
         numbers = [d.trial for d in drafts if d.kind is Kind.STARTED and d.trial is not None]
         if numbers:
@@ -38,6 +55,19 @@ def hand_out(ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int, n_n
         if any(d.kind is Kind.RELEASED for d in drafts):
             n_new = 0  # the space has nothing more; the scheduler may still have
     raise NotReady
+
+
+def take_over(ledger: Ledger, *, at_once: bool = False) -> bool:
+    """Let the trials and numbers of processes whose lease has run out wait for others; tell whether there were any.
+
+    The caller has caught up with the log just now; see `Lease.lost`.
+    """
+    lost = ledger.lease.lost(at_once=at_once)
+    drafts = left_drafts(ledger.history, lost.__contains__, now=time.time)
+    if drafts:
+        _write(ledger, drafts)
+    ledger.lease.bury(lost)
+    return bool(drafts)
 
 
 def room_of(assigned: Sequence[Assignment]) -> dict[int, int]:
@@ -50,6 +80,8 @@ def _drafts(
     ledger: Ledger, sampler: Sampler, scheduler: Scheduler, n: int, n_new: int
 ) -> tuple[list[Draft], dict[int, int]]:
     """Return drafts that start up to *n* trials, and what room their brackets have."""
+    if (below := _below(ledger.history)) is not None:
+        n_new = min(n_new, n_left(ledger.history, below))
     numbers = waiting_numbers(ledger.history)[:n]
     drafts: list[Draft] = []
     room: dict[int, int] = {}
@@ -58,12 +90,29 @@ def _drafts(
             drafts, room = _ask(ledger, sampler, scheduler, n - len(numbers), n_new)
         except SearchExhausted:
             if not numbers:
-                what = "every config of the space was asked" if n_new == 0 else "its scheduler is done"
-                raise SearchExhausted(f"study {ledger.name!r} has nothing left to ask: {what}") from None
+                why = _why_exhausted(ledger.history, n_new)
+                raise SearchExhausted(f"study {ledger.name!r} has nothing left to ask: {why}") from None
         if not drafts and not numbers:
+            if n_new and below is not None and not n_left(ledger.history, below):
+                return _drafts(ledger, sampler, scheduler, n, 0)  # others were faster with the last numbers
             raise NotReady
         numbers += [d.trial for d in drafts if d.trial is not None and d.kind in (Kind.ASKED, Kind.RESUMED)]
     return drafts + [start_draft(number, now=time.time) for number in numbers], room
+
+
+def _below(history: History) -> int | None:
+    """Return the first number beyond the trials that the study was made for, if their number was given."""
+    n_trials = history.settings.get("n_trials")
+    return None if n_trials is None else history.first_beyond(n_trials)
+
+
+def _why_exhausted(history: History, n_new: int) -> str:
+    if n_new:
+        return "its scheduler is done"
+    below = _below(history)
+    if below is not None and not n_left(history, below):
+        return f"it was made for n_trials={history.settings['n_trials']}, and all are asked"
+    return "every config of the space was asked"
 
 
 def _ask(
@@ -75,7 +124,7 @@ def _ask(
     drafts = assigned_drafts(assigned, now=time.time)
     if new:
         left = release_drafts(ledger.history, is_gone, now=time.time)
-        numbers = ledger.commit(left, reserve=len(new), durable=False).numbers
+        numbers = ledger.commit(left, reserve=len(new), below=_below(ledger.history), durable=False).numbers
         try:
             drafts += _ask_for(ledger, sampler, numbers, new)
         except BaseException:

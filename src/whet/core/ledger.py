@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from threading import RLock
@@ -9,6 +10,7 @@ from threading import RLock
 from whet.core.columns import Finished, as_config
 from whet.core.events import Draft, Event, Kind
 from whet.core.history import History
+from whet.core.leases import LEASE_S, Lease
 from whet.core.owner import this_process
 from whet.core.protocols import Appended, Store, StudyRecord
 from whet.core.trial import Trial
@@ -16,6 +18,7 @@ from whet.errors import StateError
 from whet.space.plain import value_key
 
 _FROM_KNOWN = (Kind.ASKED, Kind.RESUMED, Kind.STOPPED)  # kinds of drafts that others may have been faster with
+_SAID_ON_THE_WAY = (Kind.REPORTED, Kind.ANNOTATED)
 
 
 class Ledger:
@@ -27,6 +30,7 @@ class Ledger:
         history: what is known.
         unheard: for a run that listens, events that were folded and the trials that ended or paused in them, whichever
             thread folded them; it takes them out. ``None``: nobody listens.
+        lease: that this process holds from the first number it reserves, or the first attempt it begins.
     """
 
     def __init__(self, store: Store, record: StudyRecord) -> None:
@@ -34,7 +38,9 @@ class Ledger:
         self.study = record.id
         self.name = record.name
         self.history: History = store.load(record.id)
+        self.lease = Lease(store, record.id, float(self.history.settings.get("lease_s", LEASE_S)))
         self.unheard: deque[tuple[Sequence[Event], Sequence[Trial]]] | None = None
+        self._began: dict[str, float] = {}  # attempts begun here and not ended, to monotonic seconds
         self._lock = RLock()
 
     def commit(
@@ -65,6 +71,8 @@ class Ledger:
                 raise StateError("a config, a place in a bracket or a trial that somebody else has got meanwhile")
 
         is_checked = known is not None and any(d.kind in _FROM_KNOWN and d.token is None for d in drafts)
+        if reserve or any(draft.kind is Kind.STARTED for draft in drafts):
+            self.lease.keep()  # before anybody can see what it is for
         with self._lock:
             appended = self.store.append(
                 self.study,
@@ -78,7 +86,19 @@ class Ledger:
                 durable=durable,
             )
             self._fold(appended.events)
+        for draft in drafts:
+            if draft.kind is Kind.STARTED:
+                self._began[draft.payload["token"]] = time.monotonic()
+                self.lease.begun(draft.payload["token"])
+            elif draft.token is not None and draft.kind not in _SAID_ON_THE_WAY:
+                self._began.pop(draft.token, None)
+                self.lease.ended(draft.token)
         return appended
+
+    def took_s(self, token: str | None) -> float | None:
+        """Return the seconds since the attempt *token* was begun, if it was begun here."""
+        began = self._began.get(token or "")
+        return None if began is None else time.monotonic() - began
 
     def catch_up(self) -> list[Event]:
         """Fold what other processes have written; return their events."""

@@ -153,6 +153,7 @@ class StudyRecord:
     created_at: float
     settings: Mapping[str, Any]
     holder: str | None = None  # the process that runs it now, as "pid 123 on host"; None: nobody
+    held_since: float | None = None  # since when, in seconds since the epoch, where that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,7 @@ class Store(Protocol):
         Raises:
             StateError: a draft that its trial's state does not allow; nothing is written.
             StudyNotFound: the study has been deleted.
-            StoreFull, StoreBusy, StoreDamaged: the store cannot be written; nothing is.
+            StoreFull, StoreBusy, StoreAway, StoreDamaged: the store cannot be written; nothing is.
         """
 
     def events(self, study: int, after: int = 0, limit: int | None = None) -> list[Event]:
@@ -264,6 +265,18 @@ class Store(Protocol):
 
         Raises:
             StudyBusy: another process holds it, and one of the two does not share; the message names it.
+        """
+
+    def lease(self, study: int, owner: str = "", *, for_s: float | None = None) -> frozenset[str]:
+        """Renew *owner*'s lease on the study for *for_s* seconds, and return the owners whose leases have run out.
+
+        By the store's own clock, the same for every process, whatever the wall clocks of their machines do. An owner
+        that never had a lease, or gave it back (``for_s=0``), is not among those returned; one whose lease has run out
+        is, until somebody gives it back or it renews it. Without *for_s* nothing changes: who looks writes nothing.
+
+        Raises:
+            StudyNotFound: the study has been deleted.
+            StoreFull, StoreBusy, StoreAway: the store cannot be used now; nothing has changed.
         """
 
     def delete(self, study: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from typing import Any
 
 from whet.core.annotating import trial_number
@@ -13,7 +14,7 @@ from whet.core.ledger import Ledger
 from whet.core.protocols import Decision, Scheduler
 from whet.core.trial import Cause, State, Trial
 from whet.core.values import Told, metrics_of, number_of, verdict_on
-from whet.errors import StaleAttempt, StateError, UsageError
+from whet.errors import LateReportWarning, StaleAttempt, StateError, UsageError
 
 
 def report(ledger: Ledger, scheduler: Scheduler, trial: Trial | int, values: Told, step: float) -> Decision:
@@ -21,7 +22,7 @@ def report(ledger: Ledger, scheduler: Scheduler, trial: Trial | int, values: Tol
 
     Raises:
         UsageError: a value or the step is no number, or the step is not finite.
-        StaleAttempt: the attempt is no longer the trial's current one.
+        StaleAttempt: the attempt has ended before; see `_say` on one whose trial was taken over.
         StateError: the trial is not running.
     """
     metrics = metrics_of(values)
@@ -31,10 +32,15 @@ def report(ledger: Ledger, scheduler: Scheduler, trial: Trial | int, values: Tol
         raise UsageError(f"the step must be a finite number, such as the epochs done so far, got {step!r}")
     row = [at, *(metrics.get(name) for name in ledger.history.problem.metrics)]
     rows = [] if all(value is None for value in row[1:]) else [row]  # what says nothing is not to be taken for NaN
-    _say(ledger, running, Draft(Kind.REPORTED, running.number, {"rows": rows}, running.token))
+    if (
+        _say(ledger, running, Draft(Kind.REPORTED, running.number, {"rows": rows}, running.token)).token
+        != running.token
+    ):
+        return Decision.STOP
     decision, reason = decided(ledger.history, scheduler, running.number)
     if decision is not Decision.CONTINUE:
-        payload = {"values": metrics, "reason": reason} if reason else {"values": metrics}
+        payload: dict[str, Any] = {"values": metrics, "duration_s": ledger.took_s(running.token)}
+        payload |= {"reason": reason} if reason else {}
         _say(ledger, running, Draft(kind_of(decision), running.number, payload, running.token))
     return decision
 
@@ -44,12 +50,12 @@ def tell(ledger: Ledger, scheduler: Scheduler, trial: Trial | int, values: Told)
 
     Raises:
         UsageError: a value is no number, or not what the objective is.
-        StaleAttempt: the attempt is no longer the trial's current one.
+        StaleAttempt: the attempt has ended before; see `_say` on one whose trial was taken over.
         StateError: the trial is not running.
     """
     verdict = verdict_on(values, ledger.history)
     running = _running(ledger, trial)
-    payload: dict[str, Any] = {"values": verdict.values}
+    payload: dict[str, Any] = {"values": verdict.values, "duration_s": ledger.took_s(running.token)}
     if verdict.cause is not None:
         payload |= {"cause": verdict.cause.value, "message": verdict.message}
         return _say(ledger, running, Draft(Kind.FAILED, running.number, payload, running.token))
@@ -67,13 +73,13 @@ def fail(ledger: Ledger, trial: Trial | int, cause: str, message: str) -> Trial:
 
     Raises:
         UsageError: nobody knows that cause.
-        StaleAttempt: the attempt is no longer the trial's current one.
+        StaleAttempt: the attempt has ended before; see `_say` on one whose trial was taken over.
         StateError: the trial is not running.
     """
     if cause not in set(Cause):
         raise UsageError(f"unknown cause {cause!r} (known: {', '.join(Cause)})")
     running = _running(ledger, trial)
-    payload = {"cause": cause, "message": message}
+    payload = {"cause": cause, "message": message, "duration_s": ledger.took_s(running.token)}
     return _say(ledger, running, Draft(Kind.FAILED, running.number, payload, running.token))
 
 
@@ -96,15 +102,23 @@ def _running(ledger: Ledger, trial: Trial | int) -> Trial:
 def _say(ledger: Ledger, speaker: Trial, *drafts: Draft) -> Trial:
     """Write *drafts*, which the attempt of *speaker* says, and return its trial.
 
+    Where the trial was taken over meanwhile they are refused with a warning, so that the worker lives on.
+
     Raises:
-        StaleAttempt: it is no longer the current one.
+        StaleAttempt: the attempt has ended before.
     """
-    if not ledger.commit(drafts).refused:
-        return ledger.trial(speaker.number)
-    raise StaleAttempt(
+    is_written = not ledger.commit(drafts).refused
+    now = ledger.trial(speaker.number)
+    if is_written:
+        return now
+    what = (
         f"trial {speaker.number} of study {ledger.name!r}: this attempt is no longer the current one, so its "
-        f"{drafts[-1].kind.value!r} was refused: {_why_stale(speaker, ledger.trial(speaker.number))}"
+        f"{drafts[-1].kind.value!r} was refused: {_why_stale(speaker, now)}"
     )
+    if now.attempt == speaker.attempt and now.state is not State.WAITING:
+        raise StaleAttempt(what)
+    warnings.warn(what, LateReportWarning, stacklevel=4)
+    return now
 
 
 def _why_stale(speaker: Trial, now: Trial) -> str:

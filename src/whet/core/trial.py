@@ -160,6 +160,7 @@ class Trial:
             it was stopped or paused.
         retries: how often each cause has used up a retry.
         asked_at, started_at, ended_at: seconds since the epoch, UTC; of the last attempt.
+        measured_s: how long the last attempt took by a monotonic clock, where one and the same process saw it all.
         group, replicate: which ask it belongs to and which repeat of it this is.
         parent, from_step, member: lineage in a population.
         why: what the sampler said of its choice.
@@ -187,6 +188,7 @@ class Trial:
     asked_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    measured_s: float | None = None
     group: int = 0
     replicate: int = 0
     parent: int | None = None
@@ -199,7 +201,9 @@ class Trial:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from the last attempt's start to its end, if both are known."""
+        """Seconds from the last attempt's start to its end, if both are known; measured, else by the wall clock."""
+        if self.measured_s is not None:
+            return self.measured_s
         if self.started_at is None or self.ended_at is None:
             return None
         return max(0.0, self.ended_at - self.started_at)
@@ -263,6 +267,7 @@ def _changes(trial: Trial, event: Event) -> dict[str, Any]:
                 "owner": payload.get("owner"),
                 "started_at": event.time,
                 "ended_at": None,
+                "measured_s": None,
                 "n_earlier": len(trial.curve),
                 "values": {},
             }
@@ -311,6 +316,7 @@ def _ending(trial: Trial, event: Event) -> dict[str, Any]:
     changes: dict[str, Any] = {"token": None, "owner": None}
     if trial.state is State.RUNNING or trial.ended_at is None:  # else its last attempt has ended before
         changes["ended_at"] = event.time
+        changes["measured_s"] = payload.get("duration_s")
     if "values" in payload:
         changes["values"] = payload["values"]
     if event.kind in (Kind.FAILED, Kind.REQUEUED):

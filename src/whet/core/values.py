@@ -234,15 +234,16 @@ def number_of(what: str, value: Any) -> float:
     if isinstance(value, str | bytes | bytearray):  # which Python's float would read
         raise UsageError(f"{what} must be a number, got the text {shortened(repr(value))}; float(…) makes it one")
     try:
-        return float(value)
+        # Of an array or a tensor its one item, if there is one; NumPy itself would drop a part of a complex number.
+        return float(value.item() if hasattr(value, "item") else value)
     except OverflowError:
-        raise UsageError(f"{what} must be a number, and is too large for a float: {_digits(value)}") from None
-    except (TypeError, ValueError):
-        raise UsageError(f"{what} must be a number, got {shortened(repr(value))}") from None
+        raise UsageError(f"{what} must be a number, and is too large for a float: {_shown(value)}") from None
+    except Exception as error:  # an object of the user's own may raise anything
+        raise UsageError(f"{what} must be a number, got {_shown(value)}") from error
 
 
-def _digits(value: Any) -> str:
+def _shown(value: Any) -> str:
     try:
         return shortened(repr(value))
-    except ValueError:  # Python writes no integer of more than 4,300 digits
-        return f"a number of type {type(value).__name__} with thousands of digits"
+    except Exception:  # Python writes no integer of more than 4,300 digits, and an object may refuse
+        return f"a value of type {type(value).__name__} that Python cannot show"

@@ -5,10 +5,11 @@ has started is ended (SIGTERM, a second, SIGKILL). Then the pipes are emptied. O
 """
 
 # Paths are bytes here, which pathlib does not take; nor would its import be free for the runner.
-# ruff: noqa: PTH103, PTH118
+# ruff: noqa: PTH118
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import signal
@@ -19,9 +20,10 @@ from whet.executors.logs import CappedLog, keep_earlier
 from whet.executors.metric_files import MetricFiles
 from whet.executors.processtree import Descendants, children, proportional_bytes, resident_bytes
 from whet.executors.readings import GrowingFile, Readings
-from whet.executors.spawning import launch
+from whet.executors.spawning import CannotStart, launch
 from whet.executors.streams import Stream
 from whet.executors.wire import to_os
+from whet.private import make_folder
 
 _LEFTOVER_GRACE_S = 1.0  # for what the trial left behind, and between SIGTERM and SIGKILL after an interrupt
 _KILL_PATIENCE_S = 30.0  # after which a process that SIGKILL does not end (another user's) is left alone
@@ -77,6 +79,7 @@ class Attempt:
         self._lead = ""
         self._was_interrupted = False
         self._level = 0  # the harshest signal that everything has got
+        self._level_at_end = 0  # when the trial's own process ended; what it left behind may need harsher ones
         self._term_at = self._kill_at = math.inf
         self._limit_at = self._began + (order["timeout_s"] or math.inf)
         self._memory_at = self._began if order["memory_bytes"] else math.inf
@@ -114,6 +117,7 @@ class Attempt:
             if pid == self._pid:
                 self._exit_code = os.waitstatus_to_exitcode(status)
                 self._duration_s = time.monotonic() - self._began
+                self._level_at_end = self._level
 
     def end(self, how: str, grace_s: float | None = None) -> None:
         """Begin to end the attempt: ``interrupt``, ``terminate`` or ``kill``; what is under way becomes no milder."""
@@ -256,17 +260,23 @@ class Attempt:
 
     def _message(self, notes: list[str]) -> str:
         tail = self._err.tail.text() or self._out.tail.text()
-        lead = self._lead if self._cause else _lead(self._exit_code or 0, self._level) + self._lead
+        lead = self._lead if self._cause else _lead(self._exit_code or 0, self._level_at_end) + self._lead
         if not tail and not lead:
             lead = f"it ended with exit code {self._exit_code} and printed nothing"
         return "\n".join(part for part in (lead, *notes, tail) if part)
 
 
 def _prepare(directory: bytes, attempt: int) -> None:
-    """Make the trial's directory, and put aside what an earlier attempt wrote there."""
+    """Make the trial's directory, and put aside what an earlier attempt wrote there.
+
+    Raises:
+        CannotStart: something in its place leads elsewhere.
+    """
     try:
-        os.makedirs(directory, exist_ok=True)
-    except OSError:
+        make_folder(directory, may_be_link=False)
+    except OSError as error:
+        if error.errno == errno.EPERM:  # it would lead somewhere else
+            raise CannotStart(f"the trial's folder cannot be {os.fsdecode(directory)}: {error.strerror}") from None
         return  # the logs will say so; the trial itself may not need it
     for name in ("stdout.log", "stderr.log", "metrics.jsonl"):
         keep_earlier(directory, name, attempt)

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from whet.errors import TrialStopped
 from whet.executors.calling import CallEnd, call, described, safe
 from whet.executors.live import LiveTrial, TrialFacts
+from whet.executors.packing import unpack_value
 from whet.executors.wire import Unpacker, pack, to_os
 
 _READ_BYTES = 64 * 1024
@@ -127,9 +128,7 @@ class _Talk:
 
 
 def _run(facts: dict[str, Any], folder: bytes, load: Load, talk: _Talk, mask: set[int | signal.Signals]) -> None:
-    import cloudpickle
-
-    config = cloudpickle.loads(facts["config"].encode("latin-1"))
+    config = unpack_value(facts["config"])
     trial = LiveTrial(TrialFacts(**{**facts, "config": config}), os.fsdecode(folder), talk)
     process = os.getpid()
     try:

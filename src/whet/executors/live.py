@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from whet.errors import TrialStopped, UsageError
+from whet.private import make_folder
 from whet.reporting import number
 
 if TYPE_CHECKING:  # numpy comes with it
@@ -93,7 +94,7 @@ class LiveTrial:
         if self._folder is None:
             raise UsageError("the trial has no folder: give the study a store, or the executor a folder")
         path = Path(self._folder)
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path, may_be_link=False)
         return path
 
     def report(self, value: Any, step: float | None = None, *, raises: bool = True) -> Decision:
@@ -157,13 +158,13 @@ class LiveTrial:
         """
         source = Path(path)
         place = self.dir / _CHECKPOINT
-        place.mkdir(exist_ok=True)
+        make_folder(place, may_be_link=False)
         with self._lock:
             before = _current(place)
             serial = int(before.name) + 1 if before is not None else 1
             new = place / f"{serial}.part"
             _remove(new)
-            new.mkdir()
+            make_folder(new)
             copy = new / (source.name or "checkpoint")
             if source.is_dir():
                 shutil.copytree(source, copy)

@@ -9,6 +9,7 @@ import os
 import re
 
 from whet.executors.metrics import strip_ansi
+from whet.private import open_file
 
 _BLOCK = 1 << 20
 _LINE_BYTES = 64 * 1024  # of a line that are looked at for metrics
@@ -43,7 +44,7 @@ class CappedLog:
     def _make(self) -> None:
         self._is_made = True
         try:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+            self._fd = open_file(self._path, os.O_RDWR | os.O_TRUNC)
         except OSError as error:
             self._trouble = error.strerror or str(error)
 
@@ -90,7 +91,7 @@ class CappedLog:
             return
         oldest, n_behind = self._place(self._n_written)
         part = self._path + b".part"
-        out = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        out = open_file(part, os.O_WRONLY | os.O_TRUNC)
         try:
             self._copy(out, 0, self._head)
             _write_all(out, b"\n[whet: %d bytes left out here]\n" % n_left_out)

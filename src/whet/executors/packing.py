@@ -184,6 +184,14 @@ def _surroundings(function: Function) -> dict[str, Any]:
     }
 
 
+def pack_value(value: object) -> str:
+    """Return *value*, whatever it is, as text for `unpack_value` in a process of ours."""
+    import cloudpickle
+
+    data: bytes = cloudpickle.dumps(value)
+    return data.decode("latin-1")
+
+
 # ------------------------------------------------------------------------------------------------------- other side
 def surroundings(fd: int, table_at: int) -> Mapping[str, Any]:
     """Return the table of contents of a packed function."""
@@ -208,3 +216,10 @@ def unpack(fd: int, table: Mapping[str, Any]) -> Callable[..., object]:
     ]
     function: Callable[..., object] = cloudpickle.loads(view[: table["main"]], buffers=buffers)
     return function
+
+
+def unpack_value(text: str) -> Any:
+    """Return what `pack_value` was given by the process that has started this one."""
+    import cloudpickle
+
+    return cloudpickle.loads(text.encode("latin-1"))

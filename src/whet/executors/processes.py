@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from whet.core.protocols import Decision, Happening, Launch
 from whet.executors.calling import Function
-from whet.executors.packing import pack
+from whet.executors.packing import pack, pack_value
 from whet.executors.pool import TOKEN_VARIABLE, Pool, check_bounds, check_limits, trial_variables
 from whet.executors.slots import Interpreter, Slot, start_runner
 from whet.executors.turns import say_nothing
@@ -126,15 +126,13 @@ class ProcessExecutor:
 
     def _order(self, launch: Launch) -> dict[str, Any]:
         """Return the attempt as it goes over the wire."""
-        import cloudpickle
-
         directory = self._folder / str(launch.number)
         budget = "" if launch.budget is None else f"{launch.budget:g}"
         variables = {**trial_variables(launch, directory, budget), TOKEN_VARIABLE: launch.token}
         return {
             "call": {
                 "number": launch.number,
-                "config": cloudpickle.dumps(dict(launch.config)).decode("latin-1"),
+                "config": pack_value(dict(launch.config)),
                 "seed": launch.seed,
                 "budget": launch.budget,
                 "waits": launch.waits,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from whet.core.jsontext import dumps
 from whet.executors.metric_value import Pair
 from whet.executors.metrics import MetricReader, Reading, find_metric, folded
+from whet.private import open_file
 
 _MAX_NAMES = 1_000
 _MAX_ROWS = 1_000  # that wait for the coordinator
@@ -98,7 +99,7 @@ class Readings:
         self._room -= len(text)
         try:
             if self._fd < 0:
-                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+                self._fd = open_file(self._path, os.O_WRONLY | os.O_TRUNC)
             os.write(self._fd, text)
         except OSError as error:
             self._notes[f"metrics.jsonl could not be written: {error.strerror}"] = None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from whet.errors import ExecutorError
+from whet.private import make_folder, open_file
 
 _LOOK_S = 0.05
 _QUIET_S = 0.5  # waiting as long as this is not worth a word
@@ -27,8 +28,8 @@ def take_turn(path: Path, wait_s: float, on_wait: Callable[[float], None] = say_
         ExecutorError: the file cannot be made, or others have held the lock for *wait_s* seconds.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        make_folder(path.parent)
+        fd = open_file(path, os.O_RDWR)
     except OSError as error:
         raise ExecutorError(f"{path} cannot be made ({error.strerror}): is the folder writable?") from error
     began = time.monotonic()

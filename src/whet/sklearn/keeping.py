@@ -24,6 +24,7 @@ from whet.sklearn.callers import caller
 from whet.sklearn.fingerprints import digest, fingerprint
 from whet.space.plain import shortened
 from whet.storage.open import DEFAULT_STORE
+from whet.storage.urls import without_password
 
 if TYPE_CHECKING:
     from whet.core.problem import Problem
@@ -141,8 +142,8 @@ def opened_study(
     except StudyExists:
         if not place.resume:
             raise StudyExists(
-                f"There is a study {place.name!r} in {place.store} already. Set resume=True to go on with it where it "
-                f"is the same search, {_ANOTHER}"
+                f"There is a study {place.name!r} in {without_password(place.store)} already. Set resume=True to go on "
+                f"with it where it is the same search, {_ANOTHER}"
             ) from None
     else:
         stack.enter_context(made.ledger.store.hold(made.ledger.study))
@@ -150,7 +151,7 @@ def opened_study(
     study = load(place.name, place.store, **parts)
     stack.enter_context(study.ledger.store.hold(study.ledger.study))
     study.ledger.catch_up()
-    _check_same(f"The study {place.name!r} in {place.store}", study, kept, space, directions, by)
+    _check_same(f"The study {place.name!r} in {without_password(place.store)}", study, kept, space, directions, by)
     _take_over(study)
     return study
 

@@ -22,6 +22,7 @@ import psutil
 import scipy
 import sklearn
 
+from whet.private import make_folder
 from whet.sklearn import likeness, packing
 from whet.sklearn.temporary import temporary_folder
 
@@ -206,8 +207,7 @@ def _for_this_search(pool: Any) -> Iterator[Memory | Folder]:
 
 def _own_folder(path: Path, token: str) -> Path:
     folder = path / token
-    path.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_folder(folder)
     found = folder.stat()
     if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o022):
         raise ValueError(

@@ -22,6 +22,8 @@ import cloudpickle
 import numpy as np
 from scipy import sparse
 
+from whet.private import opener
+
 _OLD_S = 24 * 3600  # no draft takes so long
 _MAGIC = b"whetpfx1"
 # Buffers begin this much behind a multiple of 64 bytes, as large blocks of malloc do: there are libraries whose sums
@@ -133,7 +135,7 @@ def write(packed: Packed, path: Path) -> None:
     parts = (packed.pickled, *packed.buffers)
     draft = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
-        with draft.open("xb") as file:
+        with open(draft, "xb", opener=opener) as file:
             file.write(_MAGIC + struct.pack(f"<{len(parts) + 1}Q", len(parts), *(len(part) for part in parts)))
             for part in parts:
                 file.write(bytes((_OFFSET - file.tell()) % 64))

@@ -33,6 +33,7 @@ from whet.sklearn.summaries import (
 )
 from whet.sklearn.tasks import pool_of
 from whet.storage.open import DEFAULT_STORE
+from whet.storage.urls import without_password
 from whet.text import duration, fraction, number, one_line
 
 if TYPE_CHECKING:
@@ -283,4 +284,5 @@ def _place_of(search: Any) -> tuple[str, str]:
     if search.store is None and search.name is None:
         return "", ""
     store = DEFAULT_STORE if search.store is None else os.fspath(search.store)
-    return one_line(store, 120), one_line(type(search).__name__ if search.name is None else search.name, 60)
+    name = type(search).__name__ if search.name is None else search.name
+    return one_line(without_password(store), 120), one_line(name, 60)

@@ -205,7 +205,7 @@ class NumpyDistribution(Domain):
 
     def sample(self, rng: np.random.Generator) -> Any:
         """Draw a value: a float, an int, or a list of them."""
-        drawn = getattr(rng, self.name)(*self.args, **self.kwargs)
+        drawn = getattr(rng, self.name)(*self.args, **self.kwargs, size=None)  # else the last of args could be one
         return drawn.tolist() if isinstance(drawn, np.ndarray | np.generic) else drawn
 
     def encode(self, value: Any) -> float:

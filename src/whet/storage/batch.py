@@ -13,7 +13,7 @@ from whet.core import jsontext
 from whet.core.events import Draft, Event, Kind
 from whet.core.problem import Problem
 from whet.core.trial import State, Trial, advance
-from whet.errors import StateError, StudyExists, StudyNotFound, UsageError
+from whet.errors import StateError, StudyBusy, StudyExists, StudyNotFound, UsageError
 
 MAX_NAME = 200  # characters
 FIXED_SETTINGS = frozenset({"problem", "seed", "repeats", "lookahead"})
@@ -177,6 +177,11 @@ def check_name(name: str) -> None:
 def name_taken(name: str, place: str) -> StudyExists:
     """Return the error for a new study whose *name* is in *place* already."""
     return StudyExists(f"a study named {name!r} is in {place} already; go on with it, or choose another name")
+
+
+def study_busy(name: str, holder: object) -> StudyBusy:
+    """Return the error for who wants to run the study *name* while *holder* does."""
+    return StudyBusy(f"study {name!r} is being run by {holder}; wait for it to end, or stop it")
 
 
 def unknown_name(name: str, names: Sequence[str], place: str) -> StudyNotFound:

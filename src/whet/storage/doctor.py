@@ -14,12 +14,13 @@ from whet.core.history import History
 from whet.core.problem import Problem
 from whet.core.protocols import StudyRecord
 from whet.core.trial import State
-from whet.errors import StoreError, StudyNotFound, UsageError
+from whet.errors import StoreAway, StoreBusy, StoreError, StudyNotFound, UsageError
 from whet.storage import rows
 from whet.storage.batch import value_to_rank
+from whet.storage.database import Database, Session
 from whet.storage.files import size
 from whet.storage.sql import SqlStore
-from whet.storage.sqlite import SQL, SqliteFile
+from whet.storage.sqlite import SqliteFile
 from whet.storage.statements import NO_LIMIT
 
 _MAX_FINDINGS = 10  # of a kind
@@ -39,14 +40,11 @@ def check(path: Path | str) -> list[str]:
     except (StoreError, StudyNotFound, UsageError) as error:
         return [str(error)]
     try:
-        findings = _check_file(file)
-        if not findings:
-            findings = _check_studies(path)
+        return _check_file(file) or check_studies(file)
     except StoreError as error:
-        findings = [str(error)]
+        return [str(error)]
     finally:
         file.close()
-    return findings
 
 
 def sqlite_note() -> str | None:
@@ -102,23 +100,25 @@ def _check_file(file: SqliteFile) -> list[str]:
     return findings
 
 
-def _check_studies(path: Path) -> list[str]:
-    store = SqlStore(path, must_exist=True)
-    file = SqliteFile(path, must_exist=True, wait_s=5.0)
+def check_studies(database: Database) -> list[str]:
+    """Return where the studies of *database* contradict themselves, a sentence each, and close it.
+
+    Raises:
+        StoreError: it cannot be read at all, or not now.
+    """
+    store = SqlStore(database)
     findings = []
-    try:
-        for record in store.studies():
-            try:
-                found = _check_log(store, record.id) + _check_rows(file, record)
-            except Exception as error:  # whatever it is, it is what is wrong with this study
-                found = [f"it cannot be read ({type(error).__name__}: {error})"]
-            more = len(found) - _MAX_FINDINGS
-            findings += [f"study {record.name!r}: {text}" for text in found[:_MAX_FINDINGS]]
-            if more > 0:
-                findings.append(f"study {record.name!r}: … and {more} more")
-    finally:
-        file.close()
-        store.close()
+    for record in store.studies():
+        try:
+            found = _check_log(store, record.id) + _check_rows(database, record)
+        except (StoreAway, StoreBusy):
+            raise
+        except Exception as error:  # whatever it is, it is what is wrong with this study
+            found = [f"it cannot be read ({type(error).__name__}: {error})"]
+        more = len(found) - _MAX_FINDINGS
+        findings += [f"study {record.name!r}: {text}" for text in found[:_MAX_FINDINGS]]
+        if more > 0:
+            findings.append(f"study {record.name!r}: … and {more} more")
     return findings
 
 
@@ -135,20 +135,23 @@ def _check_log(store: SqlStore, study: int) -> list[str]:
     return [f"the log and the trials disagree: {text}" for text in differences(folded, loaded)]
 
 
-def _check_rows(file: SqliteFile, record: StudyRecord) -> list[str]:
+def _check_rows(database: Database, record: StudyRecord) -> list[str]:
     """Return what is wrong with the figures that are kept so that nobody has to count."""
     problem = Problem.from_json(record.settings["problem"])
     of_study = {"study_id": record.id}
-    with file.reading() as cursor:
-        progress = rows.progress_of(cursor.execute(SQL.progress, of_study).fetchone())
-        values = dict(cursor.execute("SELECT number, value FROM trial WHERE study = :study_id", of_study))
+
+    def work(session: Session) -> list[str]:
+        progress = rows.progress_of(session.execute(database.sql.progress, of_study).fetchone())
+        values = dict(session.execute(database.sql.ranks, of_study).fetchall())
         counts = dict.fromkeys(State, 0)
         findings = []
-        for row in cursor.execute(SQL.page, {**of_study, "after": -1, "limit": NO_LIMIT}):
+        for row in session.execute(database.sql.page, {**of_study, "after": -1, "limit": NO_LIMIT}):
             trial = rows.trial_of(row)
             counts[trial.state] += 1
             if values[trial.number] != value_to_rank(trial, problem):
                 findings.append(f"trial {trial.number} is ranked by {values[trial.number]}, not by its value")
-    if counts != progress.counts:
-        findings.append(f"the counts {progress.counts} are not those of the trials, {counts}")
-    return findings
+        if counts != progress.counts:
+            findings.append(f"the counts {progress.counts} are not those of the trials, {counts}")
+        return findings
+
+    return database.read(work)

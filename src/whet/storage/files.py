@@ -7,9 +7,12 @@ The file itself is never opened here: closing it again would take away the locks
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 from whet.errors import StoreDamaged, StoreFull, StoreUnsafe, StudyNotFound, UsageError
+from whet.private import FILE_MODE, make_folder
 from whet.storage.mounts import shared_file_system
 
 
@@ -29,7 +32,7 @@ def prepare(path: Path, must_exist: bool) -> bool:
     if not exists and must_exist:
         raise StudyNotFound(f"there are no studies yet: {path} does not exist (another place is named with --store)")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
     except OSError as error:
         why = f"the folder {path.parent} cannot be made ({error.strerror}); choose another one with --store"
         raise StoreFull(why) from error
@@ -37,7 +40,7 @@ def prepare(path: Path, must_exist: bool) -> bool:
     if kind is not None:
         raise StoreUnsafe(
             f"{path} is on a network file system ({kind}), where SQLite can lose data; put it on a local disk "
-            "with --store (keeping studies in PostgreSQL, for several machines, is to come)"
+            "with --store, or keep studies in PostgreSQL, which several machines can use: --store postgresql://…"
         )
     if exists and not os.access(path, os.R_OK):
         raise StoreFull(f"{path} cannot be read: no permission")
@@ -50,6 +53,19 @@ def prepare(path: Path, must_exist: bool) -> bool:
     if not is_writable and not exists:
         raise StoreFull(f"{path} cannot be made: no permission to write in {path.parent}; choose one with --store")
     return not is_writable
+
+
+def make_private(path: Path) -> None:
+    """Make the file *path*, empty and for its owner alone, if it does not exist; what a database makes has its umask.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with suppress(FileExistsError):
+        if sys.platform == "linux":
+            os.mknod(path, FILE_MODE)  # not opened: see above
+        else:  # only root may make files that way
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
 
 
 def size(path: Path) -> int:

@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from whet.errors import StoreBusy
+from whet.private import FILE_MODE
 
 _PROBES = 10  # a holder is believed only after so many attempts: somebody may just be looking who holds it
 _PROBE_PAUSE_S = 0.02
 _LOOKS = 3
 _LOOK_PAUSE_S = 0.005
+_SINCE = re.compile(r"(?P<who>.*) since (?P<since>\d+\.\d+)")
 _open_fds: set[int] = set()
 _of_thread = threading.local()  # held: the paths of the locks that this thread holds
+
+
+class Holder(NamedTuple):
+    """Who runs a study: ``pid 123 on host``, and since when, in seconds since the epoch, if that is known."""
+
+    who: str
+    since: float | None
+
+    def __str__(self) -> str:
+        """Return both for a sentence."""
+        if self.since is None:
+            return self.who
+        return f"{self.who} since {datetime.fromtimestamp(self.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 class WriteLock:
@@ -116,7 +135,7 @@ def hold(path: Path, *, shared: bool = False) -> int | None:
         with suppress(BlockingIOError):
             fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             os.ftruncate(fd, 0)
-            os.pwrite(fd, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(errors="replace"), 0)
+            os.pwrite(fd, f"{this_holder()} since {time.time():.3f}\n".encode(errors="replace"), 0)
             return fd
         time.sleep(_PROBE_PAUSE_S)
     _close(fd)
@@ -129,8 +148,13 @@ def let_go(fd: int) -> None:
     _close(fd)
 
 
-def holder(path: Path) -> str | None:
-    """Return who holds the lock file *path*, as ``pid 123 on host``; ``None``: nobody."""
+def this_holder() -> str:
+    """Return this process as people are told who holds something: ``pid 123 on host``."""
+    return f"pid {os.getpid()} on {socket.gethostname()}"
+
+
+def holder(path: Path) -> Holder | None:
+    """Return who holds the lock file *path*; ``None``: nobody."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, PermissionError):
@@ -141,13 +165,23 @@ def holder(path: Path) -> str | None:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return None
             time.sleep(_LOOK_PAUSE_S)
-        return os.pread(fd, 500, 0).decode(errors="replace").strip() or "another process"
+        said = os.pread(fd, 500, 0).decode(errors="replace").strip()
     finally:
         os.close(fd)
+    match = _SINCE.fullmatch(said)  # another version says less
+    return Holder(said or "another process", None) if match is None else Holder(match["who"], float(match["since"]))
+
+
+@cache
+def boot_id() -> str:
+    """Return what tells this run of the host's kernel from any other, as its monotonic clock starts anew with each."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
 
 
 def _open(path: Path) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     _open_fds.add(fd)
     return fd
 

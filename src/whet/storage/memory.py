@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,8 +16,9 @@ from whet.core.history import History, amended
 from whet.core.problem import Problem
 from whet.core.protocols import Appended, StudyRecord, Summary
 from whet.core.trial import Trial
-from whet.errors import StoreError, StudyBusy, StudyNotFound
-from whet.storage.batch import Batch, Progress, check_name, is_free, name_taken, unknown_name, value_to_rank
+from whet.errors import StoreError, StudyNotFound
+from whet.storage.batch import Batch, Progress, check_name, is_free, name_taken, study_busy, unknown_name, value_to_rank
+from whet.storage.locks import Holder, this_holder
 
 
 @dataclass(slots=True)
@@ -35,6 +34,7 @@ class _Kept:
     ended: list[int] = field(default_factory=list)  # numbers, in the order in which they ended
     free: set[int] = field(default_factory=set)  # released numbers
     best: tuple[float, int] | None = None  # (value to minimise, number)
+    leases: dict[str, float] = field(default_factory=dict)  # owner to when it runs out, in monotonic seconds
 
     def after(self, seq: int) -> list[Event]:
         """Return the events after *seq*.
@@ -69,7 +69,7 @@ class MemoryStore:
         self._keeps_log = keeps_log
         self._studies: dict[int, _Kept] = {}
         self._last_id = 0
-        self._holders: dict[int, list[bool]] = {}  # whether each of those who hold a study shares it
+        self._holders: dict[int, list[tuple[bool, float]]] = {}  # of each who holds a study: shared or not, since when
         self._mutex = threading.RLock()
 
     # ------------------------------------------------------------------------------------------------ studies
@@ -94,10 +94,11 @@ class MemoryStore:
     def studies(self, name: str | None = None) -> list[StudyRecord]:
         """See `Store.studies`."""
         with self._mutex:
-            records = [
-                replace(study.record, holder=_us() if study.record.id in self._holders else None)
-                for study in self._studies.values()
-            ]
+            records = [study.record for study in self._studies.values()]
+            for i, record in enumerate(records):
+                if record.id in self._holders:
+                    holder = self._holder(record.id)
+                    records[i] = replace(record, holder=holder.who, held_since=holder.since)
         found = [record for record in records if name in (None, record.name)]
         if name is not None and not found:
             raise unknown_name(name, [record.name for record in records], "memory")
@@ -113,16 +114,28 @@ class MemoryStore:
         """See `Store.hold`."""
         with self._mutex:
             name = self._kept(study).record.name
-            if not all([shared, *self._holders.get(study, ())]) and study in self._holders:
-                raise StudyBusy(f"study {name!r} is being run by {_us()}; wait for it to end, or stop it")
-            self._holders.setdefault(study, []).append(shared)
+            if study in self._holders and not (shared and all(shares for shares, _ in self._holders[study])):
+                raise study_busy(name, self._holder(study))
+            ours = (shared, time.time())
+            self._holders.setdefault(study, []).append(ours)
         try:
             yield
         finally:
             with self._mutex:
-                self._holders[study].pop()
+                self._holders[study].remove(ours)
                 if not self._holders[study]:
                     del self._holders[study]
+
+    def lease(self, study: int, owner: str = "", *, for_s: float | None = None) -> frozenset[str]:
+        """See `Store.lease`."""
+        now = time.monotonic()
+        with self._mutex:
+            leases = self._kept(study).leases
+            if for_s:
+                leases[owner] = now + for_s
+            elif for_s is not None:
+                leases.pop(owner, None)
+            return frozenset(name for name, ends_at in leases.items() if ends_at <= now)
 
     # ------------------------------------------------------------------------------------------------ events
     def append(
@@ -221,6 +234,5 @@ class MemoryStore:
             raise StudyNotFound(f"study {study} does not exist (any more): it has been deleted")
         return self._studies[study]
 
-
-def _us() -> str:
-    return f"pid {os.getpid()} on {socket.gethostname()}"
+    def _holder(self, study: int) -> Holder:
+        return Holder(this_holder(), min(since for _, since in self._holders[study]))

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,21 +22,24 @@ from whet.core import jsontext
 from whet.core.events import Draft, Event, Kind
 from whet.core.problem import Problem
 from whet.core.trial import ASKED_FIELDS, GIVERS, State, Trial, advance
-from whet.errors import StateError, StoreDamaged, UsageError, WhetError
+from whet.errors import StateError, StoreDamaged, StoreFull, UsageError, WhetError
 from whet.storage import rows, schema
+from whet.storage.database import Database
 from whet.storage.files import beside
 from whet.storage.locks import WriteLock
 from whet.storage.sql import SqlStore
 from whet.storage.sqlite import SQL
+from whet.storage.statements import Statements
 
 _T = TypeVar("_T")
+_Query = tuple[str, Mapping[str, int]]
 _PAGE = 4096  # bytes; SQLite's default, which we never change
 _ROWS_A_PAGE = 200  # at most: the shortest row takes more than 20 bytes
 _MAX_STUDIES = 10_000
 _AT_ONCE = 2000  # drafts in one append
 _DECODING = (ValueError, TypeError, KeyError, AttributeError)
-_STUDIES = "SELECT id, name, created_at, settings FROM study WHERE id BETWEEN :low AND :high"
-_BEGUN = "SELECT study, payload FROM event WHERE study BETWEEN :low AND :high AND seq = 1"
+_HIGHEST = 2**40  # of a number, or of an event, in a database that does not say how large it is
+_UNREADABLE = (sqlite3.DatabaseError, StoreDamaged, StoreFull)  # of a server that cannot read its disk, the last one
 _ENDINGS = {
     State.WAITING: Kind.REQUEUED,
     State.PAUSED: Kind.PAUSED,
@@ -54,6 +58,21 @@ class _Study:
     settings: str  # JSON
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is read from, row by row where it is damaged.
+
+    Attributes:
+        sql: the statements that it understands.
+        rows: runs some of them, each with its parameters, in one transaction.
+        highest: no trial and no event has a higher number.
+    """
+
+    sql: Statements
+    rows: Callable[[Sequence[_Query]], list[Sequence[Any]]]
+    highest: int
+
+
 def recover(path: Path | str, to: Path | str) -> list[str]:
     """Write what can be read of the store at *path* into a new one at *to*; *path* itself is left as it is.
 
@@ -68,16 +87,45 @@ def recover(path: Path | str, to: Path | str) -> list[str]:
     path, to = Path(path), Path(to)
     if not path.is_file():
         raise UsageError(f"there is nothing to recover from: {path} is no file")
-    if to.exists():
-        raise UsageError(f"{to} exists already; give the name of a new file")
+    _check_free(to)
     with tempfile.TemporaryDirectory(prefix="whet-recover-", dir=to.parent) as folder:
         copy = _copied(path, Path(folder))
         with closing(_opened(copy, Path(folder))) as connection:
-            studies = _studies(connection.cursor())
-            if not studies:
-                raise StoreDamaged(f"no study can be read in {path}: it has none, or all of it is lost")
-            with closing(SqlStore(to)) as store:
-                return [_recover_study(connection.cursor(), store, study) for study in studies]
+            (n_pages,) = connection.execute("PRAGMA page_count").fetchone()
+
+            def rows_of(queries: Sequence[_Query]) -> list[Sequence[Any]]:
+                return [connection.execute(*query).fetchall() for query in queries]
+
+            source = _Source(SQL, rows_of, n_pages * _ROWS_A_PAGE)
+            return _recover(source, to, str(path))
+
+
+def recover_from_server(database: Database, to: Path | str) -> list[str]:
+    """Write what can be read of *database*, which is on a server, into a new file *to*; it is left as it is.
+
+    See `recover`. A server that cannot be reached is no damage.
+    """
+    to = Path(to)
+    _check_free(to)
+
+    def rows_of(queries: Sequence[_Query]) -> list[Sequence[Any]]:
+        return database.read(lambda session: [session.execute(*query).fetchall() for query in queries])
+
+    source = _Source(database.sql, rows_of, _HIGHEST)
+    return _recover(source, to, database.place)
+
+
+def _check_free(to: Path) -> None:
+    if os.path.lexists(to):
+        raise UsageError(f"{to} exists already; give the name of a new file")
+
+
+def _recover(source: _Source, to: Path, place: str) -> list[str]:
+    studies = _studies(source)
+    if not studies:
+        raise StoreDamaged(f"no study can be read in {place}: it has none, or all of it is lost")
+    with closing(SqlStore(to)) as store:
+        return [_recover_study(source, store, study) for study in studies]
 
 
 # ---------------------------------------------------------------------------------------------------- the damaged file
@@ -97,6 +145,8 @@ def _opened(copy: Path, folder: Path) -> sqlite3.Connection:
     if connection is None:
         fresh = folder / "fresh"
         SqlStore(fresh).close()
+        with closing(sqlite3.connect(fresh)) as connection_to_fresh:
+            connection_to_fresh.execute("DROP TABLE lease")  # an older file has none, and nobody needs it here
         first = bytearray(fresh.read_bytes()[:_PAGE])
         first[24:28], first[92:96] = b"\0\0\0\1", b"\0\0\0\0"  # they differ: the size is taken from the file
         first[32:40] = bytes(8)  # no free pages
@@ -125,21 +175,26 @@ def _readable(copy: Path) -> sqlite3.Connection | None:
 
 
 def _salvaged(
-    cursor: sqlite3.Cursor, query: str, decode: Callable[[Sequence[Any]], _T], low: int, high: int, **parameters: int
+    source: _Source, query: str, decode: Callable[[Sequence[Any]], _T], low: int, high: int, **parameters: int
 ) -> tuple[list[_T], bool]:
     """Return the rows that *query* finds between *low* and *high*, and whether some could not be read.
 
     A range that cannot be read is halved until the lost rows stand alone.
     """
     try:
-        found = cursor.execute(query, {**parameters, "low": low, "high": high}).fetchall()
-    except sqlite3.DatabaseError:
+        (found,) = source.rows([(query, {**parameters, "low": low, "high": high})])
+    except _UNREADABLE:
         if low >= high:
             return [], True
         middle = (low + high) // 2
-        first, _ = _salvaged(cursor, query, decode, low, middle, **parameters)
-        second, _ = _salvaged(cursor, query, decode, middle + 1, high, **parameters)
+        first, _ = _salvaged(source, query, decode, low, middle, **parameters)
+        second, _ = _salvaged(source, query, decode, middle + 1, high, **parameters)
         return first + second, True
+    return _decoded(found, decode)
+
+
+def _decoded(found: Sequence[Any], decode: Callable[[Sequence[Any]], _T]) -> tuple[list[_T], bool]:
+    """Return *found* rows decoded, and whether some could not be."""
     decoded = []
     for row in found:
         with suppress(*_DECODING):
@@ -148,20 +203,16 @@ def _salvaged(
 
 
 # ---------------------------------------------------------------------------------------------------- studies
-def _studies(cursor: sqlite3.Cursor) -> list[_Study]:
-    """Return the studies that the file has; one whose row is lost gets a name from its id."""
-    known, _ = _salvaged(cursor, _STUDIES, lambda row: _Study(*row), 1, _MAX_STUDIES)
-    begun, _ = _salvaged(
-        cursor, _BEGUN, lambda row: _Study(row[0], f"recovered-{row[0]}", None, row[1]), 1, _MAX_STUDIES
-    )
+def _studies(source: _Source) -> list[_Study]:
+    """Return the studies that there are; one whose row is lost gets a name from its id."""
+    salvaged = partial(_salvaged, source, low=1, high=_MAX_STUDIES)
+    known, _ = salvaged(source.sql.study_range, lambda row: _Study(row[0], row[1], row[2], row[3]))
+    begun, _ = salvaged(source.sql.begun_range, lambda row: _Study(row[0], f"recovered-{row[0]}", None, row[1]))
     return sorted({study.id: study for study in begun + known}.values(), key=lambda study: study.id)
 
 
-def _recover_study(cursor: sqlite3.Cursor, store: SqlStore, study: _Study) -> str:
-    (n_pages,) = cursor.execute("PRAGMA page_count").fetchone()
-    highest = n_pages * _ROWS_A_PAGE
-    events, lost_events = _salvaged(cursor, SQL.event_range, rows.event_of, 1, highest, study_id=study.id)
-    trials, lost_trials = _salvaged(cursor, SQL.trial_range, rows.trial_of, 0, highest, study_id=study.id)
+def _recover_study(source: _Source, store: SqlStore, study: _Study) -> str:
+    events, trials, is_whole = _events_and_trials(source, study.id)
     begun = next((event.payload for event in events if event.kind is Kind.CREATED), None)
     try:
         settings = begun or jsontext.loads(study.settings)
@@ -179,7 +230,21 @@ def _recover_study(cursor: sqlite3.Cursor, store: SqlStore, study: _Study) -> st
     said = f"study {study.name!r}: {n_saved} trials were saved"
     if n_from_rows:
         said += f", {n_from_rows} of them without the story of their attempts"
-    return said + ("; parts of it could not be read" if lost_events or lost_trials else "")
+    return said + ("" if is_whole else "; parts of it could not be read")
+
+
+def _events_and_trials(source: _Source, study: int) -> tuple[list[Event], list[Trial], bool]:
+    """Return what can be read of a study, of one moment if it is whole, and whether it is."""
+    queries = [source.sql.event_range, source.sql.trial_range]
+    given = {"study_id": study, "low": 0, "high": source.highest}
+    try:
+        found = source.rows([(query, given) for query in queries])
+    except _UNREADABLE:
+        salvaged = partial(_salvaged, source, low=0, high=source.highest, study_id=study)
+        (events, _), (trials, _) = salvaged(queries[0], rows.event_of), salvaged(queries[1], rows.trial_of)
+        return events, trials, False
+    (events, some_events), (trials, some_trials) = _decoded(found[0], rows.event_of), _decoded(found[1], rows.trial_of)
+    return events, trials, not (some_events or some_trials)
 
 
 def _drafts(events: Sequence[Event], trials: Mapping[int, Trial]) -> tuple[list[Draft], int]:
@@ -225,6 +290,7 @@ def _life(trial: Trial) -> Iterator[Draft]:
         yield Draft(Kind.ANNOTATED, number, {"attributes": trial.attributes, "note": trial.note}, time=at)
     kind = _ENDINGS.get(trial.state)
     if kind is not None and (trial.attempt or kind is Kind.CANCELLED or asked is Kind.ADDED):
-        said = {"values": trial.values, "cause": trial.cause, "message": trial.message, "exit_code": trial.exit_code}
+        said: dict[str, Any] = {"values": trial.values, "cause": trial.cause, "message": trial.message}
+        said |= {"exit_code": trial.exit_code, "duration_s": trial.measured_s}
         said["reason"] = trial.message  # of those that did not fail
         yield Draft(kind, number, said, time=trial.ended_at)

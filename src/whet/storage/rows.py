@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from whet.core import jsontext
 from whet.core.columns import Finished
@@ -23,6 +23,7 @@ _REST: dict[str, Any] = {
     "message": "",
     "exit_code": None,
     "retries": {},
+    "measured_s": None,
     "replicate": 0,
     "parent": None,
     "from_step": None,
@@ -56,9 +57,20 @@ def trial_of(row: Sequence[Any]) -> Trial:
         asked_at=asked,
         started_at=started,
         ended_at=ended,
-        curve=_NO_CURVE if reports[0] is None else Curve(*reports),
+        curve=_NO_CURVE if reports[0] is None else curve_of(*reports),
         **jsontext.loads(rest),
     )
+
+
+def curve_of(width: int, packed: bytes) -> Curve:
+    """Return the curve in a row of the table ``curve``.
+
+    Raises:
+        ValueError: the row is not what whet wrote.
+    """
+    if width < 1 or len(packed) % (8 * width):
+        raise ValueError(f"{len(packed)} bytes are no reports of {width} numbers each")
+    return Curve(width, packed)
 
 
 def trial_rows(study: int, batch: Batch, problem: Problem) -> list[dict[str, Any]]:
@@ -121,6 +133,31 @@ def finished_of(row: Sequence[Any], metrics: Sequence[str], curves: Mapping[int,
         given,
         more.get("bracket"),
         more.get("n_earlier", 0),
+    )
+
+
+class Written(NamedTuple):
+    """What an append writes of a study, as rows of the tables."""
+
+    study: int
+    progress: dict[str, Any]
+    event: list[dict[str, Any]]
+    trial: list[dict[str, Any]]
+    curve: list[dict[str, Any]]
+    n_new: int  # rows of `trial`, at its beginning, that are certainly new
+
+
+def written(study: int, batch: Batch, problem: Problem) -> Written:
+    """Return the rows for *batch*."""
+    trials = trial_rows(study, batch, problem)
+    trials.sort(key=lambda row: batch.before[row["number"]] is not None)
+    return Written(
+        study,
+        progress_row(batch.progress),
+        [event_row(study, event, text) for event, text in zip(batch.events, batch.texts, strict=True)],
+        trials,
+        curve_rows(study, batch),
+        sum(before is None for before in batch.before.values()),
     )
 
 

@@ -1,7 +1,11 @@
-"""Studies in a database. The statements are portable SQL; what is SQLite's own is in :mod:`whet.storage.sqlite`."""
+"""Studies in a database.
+
+What is a database's own is in :mod:`whet.storage.sqlite` and :mod:`whet.storage.postgres`.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,48 +13,60 @@ from contextlib import contextmanager
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from sqlite3 import Cursor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 from whet.core import jsontext
 from whet.core.events import Draft, Event, Kind
 from whet.core.history import History, amended
 from whet.core.problem import Problem
 from whet.core.protocols import Appended, StudyRecord, Summary
-from whet.core.trial import Curve, Trial
-from whet.errors import StoreDamaged, StudyBusy, StudyNotFound
+from whet.core.trial import Trial
+from whet.errors import StoreDamaged, StudyNotFound
 from whet.storage import rows
-from whet.storage.batch import Batch, Progress, check_name, name_taken, unknown_name
-from whet.storage.sqlite import SQL, WHAT_TO_DO, SqliteFile
+from whet.storage.batch import Batch, Progress, check_name, name_taken, study_busy, unknown_name
+from whet.storage.database import Database, Found, Session, T
+from whet.storage.sqlite import SqliteFile
 from whet.storage.statements import NO_LIMIT
 
-_T = TypeVar("_T")
-_WAIT_S = 60.0
+WAIT_S = 60.0
 
 _FIRST = -1  # before every trial number
 _LAST = 2**62
 
 
+class _Standing(NamedTuple):
+    """How a study stands when an append begins."""
+
+    progress: Progress
+    foreign: list[Event]  # others' events that the caller does not know
+    free: list[int]  # numbers that were released, as many as may be needed
+    known: dict[int, Trial]  # unfinished trials as they are now; there may be others
+    find: Callable[[int], Trial | None]
+
+
 class SqlStore:
-    """Studies in one SQLite file, shared by any number of processes of this host.
+    """Studies in a database, shared by any number of processes.
 
     Args:
-        path: the file; it and its folder are made if they do not exist.
+        database: an open one, or the path of an SQLite file; it and its folder are made if they do not exist.
         must_exist: refuse a file that does not exist instead.
-        wait_s: how long to wait for another process that is writing.
+        wait_s: how long to wait for another process that is writing to the file.
 
     Raises:
         StoreError: the file cannot be used; the kind of error says why.
         StudyNotFound: *must_exist*, and there is no file.
     """
 
-    def __init__(self, path: Path | str, *, must_exist: bool = False, wait_s: float = _WAIT_S) -> None:
-        self._file = SqliteFile(Path(path), must_exist=must_exist, wait_s=wait_s)
-        self.url = self._file.url
-        self.path = self._file.path
+    def __init__(self, database: Database | Path | str, *, must_exist: bool = False, wait_s: float = WAIT_S) -> None:
+        if isinstance(database, (Path, str)):
+            database = SqliteFile(Path(database), must_exist=must_exist, wait_s=wait_s)
+        self._database = database
+        self._sql = database.sql
+        self.url = database.url
         self._problems: dict[int, Problem] = {}
-        self._known: dict[int, tuple[int, dict[int, Trial]]] = {}  # study to (seq, unfinished trials at that seq)
-        self._finalizer = weakref.finalize(self, self._file.close)
+        # Study to seq, and trials as they are at that seq: unfinished ones, of which others may be there.
+        self._known: dict[int, tuple[int, dict[int, Trial]]] = {}
+        self._finalizer = weakref.finalize(self, database.close)
 
     # ------------------------------------------------------------------------------------------------ studies
     def create(self, name: str, settings: Mapping[str, Any], *, created_at: float | None = None) -> StudyRecord:
@@ -58,48 +74,72 @@ class SqlStore:
         check_name(name)
         text = jsontext.dumps(settings)
         now = time.time() if created_at is None else created_at
-        progress = rows.progress_row(Progress(seq=1, last_event_at=now))
-        with self._file.writing() as cursor:
-            if cursor.execute(SQL.study_named, {"name": name}).fetchone() is not None:
-                raise name_taken(name, str(self._file.path))
-            row = {"name": name, "created_at": now, "settings": text, **progress}
-            (study,) = cursor.execute(SQL.add_study, row).fetchone()
+        row = {"name": name, "created_at": now, "settings": text}
+        row |= rows.progress_row(Progress(seq=1, last_event_at=now))
+
+        def work(session: Session) -> int:
+            if session.execute(self._sql.study_named, {"name": name}).fetchone() is not None:
+                raise name_taken(name, self._database.place)
+            study: int = session.execute(self._sql.add_study, row).fetchone()[0]
             created = Event(1, Kind.CREATED, None, 0, now, {})
-            cursor.execute(SQL.add_event, rows.event_row(study, created, text))
-        return StudyRecord(study, name, now, jsontext.loads(text))
+            session.execute(self._sql.add_event, rows.event_row(study, created, text))
+            return study
+
+        return StudyRecord(self._database.write(work), name, now, jsontext.loads(text))
 
     def studies(self, name: str | None = None) -> list[StudyRecord]:
         """See `Store.studies`."""
-        with self._file.reading() as cursor:
+
+        def work(session: Session) -> list[Any]:
             if name is None:
-                found = cursor.execute(SQL.studies).fetchall()
-            else:
-                found = cursor.execute(SQL.study_named, {"name": name}).fetchall()
-                if not found:
-                    names = [row[1] for row in cursor.execute(SQL.studies)]
-                    raise unknown_name(name, names, str(self._file.path))
+                return session.execute(self._sql.studies).fetchall()
+            found = session.execute(self._sql.study_named, {"name": name}).fetchall()
+            if not found:
+                names = [row[1] for row in session.execute(self._sql.studies).fetchall()]
+                raise unknown_name(name, names, self._database.place)
+            return found
+
+        found = self._database.read(work)
+        holders = self._database.holders([row[0] for row in found])
         return [
-            StudyRecord(study, known, at, self._decoded(jsontext.loads, text), self._file.holder(study))
+            StudyRecord(study, known, at, self._decoded(jsontext.loads, text), *holders.get(study, ()))
             for study, known, at, text in found
         ]
 
     def delete(self, study: int) -> None:
         """See `Store.delete`."""
         with self.hold(study):
-            with self._file.writing() as cursor:
-                cursor.execute(SQL.drop_study, {"study_id": study})
-            self._file.forget(study)
+            self._database.write(lambda session: session.execute(self._sql.drop_study, {"study_id": study}))
+            self._database.forget(study)
 
     @contextmanager
     def hold(self, study: int, *, shared: bool = False) -> Iterator[None]:
         """See `Store.hold`."""
-        with self._file.reading() as cursor:
-            name = self._one(cursor, SQL.study_name, study)[0]
-        with self._file.hold(study, shared=shared) as is_ours:
+        name = self._database.read(lambda session: self._one(session, self._sql.study_name, study)[0])
+        with self._database.hold(study, shared=shared) as is_ours:
             if not is_ours:
-                holder = self._file.holder(study) or "another process"
-                raise StudyBusy(f"study {name!r} is being run by {holder}; wait for it to end, or stop it")
+                holder = self._database.holders([study]).get(study, "another process")
+                raise study_busy(name, holder)
             yield
+
+    def lease(self, study: int, owner: str = "", *, for_s: float | None = None) -> frozenset[str]:
+        """See `Store.lease`."""
+        moment = self._database.moment()
+        text = jsontext.dumps(owner)
+        of_owner = {"study_id": study, "digest": hashlib.sha256(text.encode()).hexdigest()}
+
+        def work(session: Session) -> list[str]:
+            self._one(session, self._sql.study_name, study)
+            if for_s:
+                row = {"study": study, "digest": of_owner["digest"], "owner": text, "for_s": for_s, **moment}
+                session.execute(self._sql.put_lease, row)
+            elif for_s is not None:
+                session.execute(self._sql.drop_lease, of_owner)
+            return self._all(session, self._sql.run_out, lambda row: jsontext.loads(row[0]), study, moment)
+
+        if for_s is None:
+            return frozenset(self._database.read(work))
+        return frozenset(self._database.write(work, durable=False))  # who loses power lives no more
 
     # ------------------------------------------------------------------------------------------------ events
     def append(
@@ -116,90 +156,118 @@ class SqlStore:
         durable: bool = True,
     ) -> Appended:
         """See `Store.append`."""
-        with self._file.writing(durable=durable) as cursor:
-            progress = rows.progress_of(self._one(cursor, SQL.progress, study))
-            after = progress.seq if after is None else after
-            if after > progress.seq:
-                raise StoreDamaged(
-                    f"{self._file.path} has only {progress.seq} of the {after} events of study {study} that this "
-                    "process has seen: an older copy was put in its place. Start this process again"
-                )
-            foreign = self._events(cursor, study, after) if after < progress.seq else []
+
+        def work(session: Session) -> tuple[Batch, _Standing, list[int]]:
+            standing = self._standing(session, study, drafts, after, reserve)
             if check is not None:
-                check(foreign)
-            seq, known = self._known.get(study, (0, {}))
-            unfinished = dict(known) if seq == progress.seq else {}
-            n_numbers = progress.n_numbers
-
-            def find(number: int) -> Trial | None:
-                if number in unfinished or number >= n_numbers:
-                    return unfinished.get(number)
-                return self._trial(cursor, study, number)
-
-            batch = Batch(progress, find)
+                check(standing.foreign)
+            batch = Batch(standing.progress, standing.find)
             batch.add_all(drafts, fresh)
-            numbers = self._reserve(cursor, study, batch, reserve, owner, below) if reserve else []
-            self._write(cursor, study, batch)
+            numbers = batch.reserve(reserve, standing.free, owner, below) if reserve else []
+            self._write(session, study, batch)
+            return batch, standing, numbers
+
+        batch, standing, numbers = self._database.write(work, study=study, durable=durable)
+        known = standing.known
         for number, trial in batch.after.items():
             if trial.state.is_final:
-                unfinished.pop(number, None)
+                known.pop(number, None)
             else:
-                unfinished[number] = trial
-        self._known[study] = (progress.seq, unfinished)
-        return Appended([*foreign, *batch.events], batch.refused, numbers)
+                known[number] = trial
+        self._known[study] = (batch.progress.seq, known)
+        return Appended([*standing.foreign, *batch.events], batch.refused, numbers)
 
-    def _reserve(self, cursor: Cursor, study: int, batch: Batch, n: int, owner: str, below: int | None) -> list[int]:
-        found = cursor.execute(SQL.free, {"study_id": study, "limit": n + len(batch.after)})
-        return batch.reserve(n, [number for (number,) in found], owner, below)
+    def _standing(
+        self, session: Session, study: int, drafts: Sequence[Draft], after: int | None, reserve: int
+    ) -> _Standing:
+        """Return what an append has to know, while nobody else can write to the study.
 
-    def _write(self, cursor: Cursor, study: int, batch: Batch) -> None:
+        All is asked for at once: on the way to a server, answers take longer than questions.
+        """
+        sql, of_study = self._sql, {"study_id": study, "limit": NO_LIMIT}
+        seq, known = self._known.get(study, (0, {}))
+        numbers = {draft.trial for draft in drafts if draft.trial is not None}
+        progress_row = session.execute(sql.progress_alone, of_study)
+        event_rows = None if after is None else session.execute(sql.events, {**of_study, "after": after})
+        trial_rows = {n: session.execute(sql.trial, {**of_study, "number": n}) for n in numbers - known.keys()}
+        # As many as this batch may change, and those that it asks for: see `Batch.reserve`.
+        free_rows = session.execute(sql.free, {**of_study, "limit": reserve + len(numbers)}) if reserve else ()
+        progress = rows.progress_of(self._row(progress_row, study))
+        if after is not None and after > progress.seq:
+            raise StoreDamaged(
+                f"{self._database.place} has only {progress.seq} of the {after} events of study {study} that this "
+                "process has seen: an older copy was put in its place. Start this process again"
+            )
+        foreign = self._decoded(lambda: [rows.event_of(row) for row in event_rows or ()])
+        if after is not None and after <= seq:
+            known = _untouched(known, seq, foreign)
+        elif seq != progress.seq:
+            known = {}
+        n_numbers = progress.n_numbers  # of which the batch makes more
+
+        def find(number: int) -> Trial | None:
+            if number in known or number >= n_numbers:
+                return known.get(number)
+            found = trial_rows.pop(number, None) or session.execute(sql.trial, {**of_study, "number": number})
+            row = found.fetchone()
+            return None if row is None else self._decoded(rows.trial_of, row)
+
+        return _Standing(progress, foreign, [number for (number,) in free_rows], dict(known), find)
+
+    def _write(self, session: Session, study: int, batch: Batch) -> None:
         if not batch.events:
             return
-        events = zip(batch.events, batch.texts, strict=True)
-        cursor.executemany(SQL.add_event, [rows.event_row(study, event, text) for event, text in events])
-        trials = rows.trial_rows(study, batch, self._problem(cursor, study))
-        cursor.executemany(SQL.add_trial, [row for row in trials if batch.before[row["number"]] is None])
-        cursor.executemany(SQL.put_trial, [row for row in trials if batch.before[row["number"]] is not None])
-        cursor.executemany(SQL.put_curve, rows.curve_rows(study, batch))
-        cursor.execute(SQL.set_progress, {"study_id": study, **rows.progress_row(batch.progress)})
+        sql = self._sql
+        self._database.put(session, rows.written(study, batch, self._problem(session, study)))
         if batch.amendments:
-            settings: Mapping[str, Any] = self._settings(cursor, study)
+            settings: Mapping[str, Any] = self._settings(session, study)
             for event in batch.amendments:
                 settings = amended(settings, event)
-            cursor.execute(SQL.set_settings, {"study_id": study, "new_settings": jsontext.dumps(settings)})
+            session.execute(sql.set_settings, {"study_id": study, "new_settings": jsontext.dumps(settings)})
 
     def events(self, study: int, after: int = 0, limit: int | None = None) -> list[Event]:
-        """See `Store.events`. With nothing new this is one look-up, as cheap as asking whether the file has changed."""
-        with self._file.reading() as cursor:
-            last_seq = self._one(cursor, SQL.progress, study)[0]
-            return self._events(cursor, study, after, limit) if last_seq > after else []
+        """See `Store.events`. With nothing new this is as cheap as asking whether the file has changed."""
+        parameters = {"study_id": study, "after": after, "limit": NO_LIMIT if limit is None else limit}
 
-    def _events(self, cursor: Cursor, study: int, after: int, limit: int | None = None) -> list[Event]:
-        parameters = {"after": after, "limit": NO_LIMIT if limit is None else limit}
-        return self._all(cursor, SQL.events, rows.event_of, study, parameters)
+        def work(session: Session) -> list[Any]:
+            progress = session.execute(self._sql.progress, parameters)
+            found = session.execute(self._sql.events, parameters)
+            self._row(progress, study)
+            return found.fetchall()
+
+        found = self._database.read(work)
+        events = self._decoded(lambda: [rows.event_of(row) for row in found])
+        seq, known = self._known.get(study, (0, {}))
+        if events and after <= seq < events[-1].seq:
+            self._known[study] = events[-1].seq, _untouched(known, seq, events)
+        return events
 
     # ------------------------------------------------------------------------------------------------ what is known
     def load(self, study: int) -> History:
         """See `Store.load`."""
-        with self._file.reading() as cursor:
-            progress = rows.progress_of(self._one(cursor, SQL.progress, study))
-            settings = self._settings(cursor, study)
-            metrics = self._problem(cursor, study).metrics
-            unfinished = self._all(cursor, SQL.unfinished, rows.trial_of, study)
-            curves = dict(self._all(cursor, SQL.curves, lambda row: (row[0], Curve(*row[1:])), study))
+        sql = self._sql
+
+        def work(session: Session) -> tuple[Callable[..., History], dict[str, Any]]:
+            progress = rows.progress_of(self._one(session, sql.progress, study))
+            settings = self._settings(session, study)
+            metrics = self._problem(session, study).metrics
+            unfinished = self._all(session, sql.unfinished, rows.trial_of, study)
+            curves = dict(self._all(session, sql.curves, lambda row: (row[0], rows.curve_of(*row[1:])), study))
             finished = self._all(
-                cursor, SQL.finished, lambda row: (row[0], rows.finished_of(row, metrics, curves)), study
+                session, sql.finished, lambda row: (row[0], rows.finished_of(row, metrics, curves)), study
             )
-        finished.sort(key=itemgetter(0))
-        restore = partial(
-            History.restore,
-            seq=progress.seq,
-            n_numbers=progress.n_numbers,
-            unfinished={trial.number: trial for trial in unfinished},
-            finished=[row for _, row in finished],
-            pending_commands=progress.commands,
-        )
-        return self._decoded(restore, settings)
+            finished.sort(key=itemgetter(0))
+            restore = partial(
+                History.restore,
+                seq=progress.seq,
+                n_numbers=progress.n_numbers,
+                unfinished={trial.number: trial for trial in unfinished},
+                finished=[row for _, row in finished],
+                pending_commands=progress.commands,
+            )
+            return restore, settings
+
+        return self._decoded(*self._database.read(work))
 
     def trials(
         self,
@@ -211,76 +279,87 @@ class SqlStore:
         newest_first: bool = False,
     ) -> list[Trial]:
         """See `Store.trials`."""
-        with self._file.reading() as cursor:
-            self._one(cursor, SQL.progress, study)
-            if numbers is None:
-                start = (_LAST if newest_first else _FIRST) if after is None else after
-                parameters = {"after": start, "limit": NO_LIMIT if limit is None else limit}
-                page = SQL.page_newest_first if newest_first else SQL.page
-                return self._all(cursor, page, rows.trial_of, study, parameters)
-            found = []
-            for number in sorted(set(numbers), reverse=newest_first):
-                trial = None
-                if after is None or (number < after if newest_first else number > after):
-                    trial = self._trial(cursor, study, number)
-                if trial is not None and not trial.is_reserved:
-                    found.append(trial)
-            return found[:limit]
+        sql = self._sql
+        start = (_LAST if newest_first else _FIRST) if after is None else after
+        if numbers is None:
+            queries = [(sql.page_newest_first if newest_first else sql.page, start)]
+        else:
+            wanted = sorted(set(numbers), reverse=newest_first)
+            queries = [(sql.trial, n) for n in wanted if (n < start if newest_first else n > start)]
+        parameters = {"study_id": study, "limit": NO_LIMIT if limit is None else limit}
+
+        def work(session: Session) -> list[Any]:
+            progress = session.execute(sql.progress, parameters)
+            found = [session.execute(query, {**parameters, "after": n, "number": n}) for query, n in queries]
+            self._row(progress, study)
+            return [row for some in found for row in some.fetchall()]
+
+        found = self._database.read(work)
+        trials = self._decoded(lambda: [rows.trial_of(row) for row in found])
+        return [trial for trial in trials if not trial.is_reserved][:limit]
 
     def summary(self, study: int) -> Summary:
         """See `Store.summary`."""
-        with self._file.reading() as cursor:
-            progress = rows.progress_of(self._one(cursor, SQL.progress, study))
-            objectives = self._problem(cursor, study).objectives
+
+        def work(session: Session) -> Summary:
+            progress = rows.progress_of(self._one(session, self._sql.progress, study))
+            objectives = self._problem(session, study).objectives
             best: list[Trial] = []
             if objectives:
-                top = SQL.lowest if objectives[0].sign == 1 else SQL.highest
-                best = self._all(cursor, top, rows.trial_of, study, {"limit": 1})
-        return Summary(progress.counts, best[0] if best else None, progress.last_event_at)
+                top = self._sql.lowest if objectives[0].sign == 1 else self._sql.highest
+                best = self._all(session, top, rows.trial_of, study, {"limit": 1})
+            return Summary(progress.counts, best[0] if best else None, progress.last_event_at)
+
+        return self._database.read(work)
 
     def close(self) -> None:
         """See `Store.close`."""
         self._finalizer()
 
     # ------------------------------------------------------------------------------------------------ helpers
-    def _trial(self, cursor: Cursor, study: int, number: int) -> Trial | None:
-        found = self._all(cursor, SQL.trial, rows.trial_of, study, {"number": number})
-        return found[0] if found else None
-
-    def _settings(self, cursor: Cursor, study: int) -> dict[str, Any]:
-        settings: dict[str, Any] = self._decoded(jsontext.loads, self._one(cursor, SQL.settings, study)[0])
+    def _settings(self, session: Session, study: int) -> dict[str, Any]:
+        settings: dict[str, Any] = self._decoded(jsontext.loads, self._one(session, self._sql.settings, study)[0])
         return settings
 
-    def _problem(self, cursor: Cursor, study: int) -> Problem:
+    def _problem(self, session: Session, study: int) -> Problem:
         """Return the study's problem, which never changes."""
         if study not in self._problems:
-            settings = self._settings(cursor, study)
+            settings = self._settings(session, study)
             self._problems[study] = self._decoded(lambda: Problem.from_json(settings["problem"]))
         return self._problems[study]
 
-    def _one(self, cursor: Cursor, query: str, study: int) -> Sequence[Any]:
+    def _one(self, session: Session, query: str, study: int) -> Sequence[Any]:
         """Return the one row that *query* finds of *study*."""
-        row: Sequence[Any] | None = cursor.execute(query, {"study_id": study}).fetchone()
+        return self._row(session.execute(query, {"study_id": study}), study)
+
+    def _row(self, found: Found, study: int) -> Sequence[Any]:
+        row: Sequence[Any] | None = found.fetchone()
         if row is None:
-            raise StudyNotFound(f"study {study} is not in {self._file.path} (any more): it has been deleted")
+            raise StudyNotFound(f"study {study} is not in {self._database.place} (any more): it has been deleted")
         return row
 
     def _all(
         self,
-        cursor: Cursor,
+        session: Session,
         query: str,
-        decode: Callable[[Sequence[Any]], _T],
+        decode: Callable[[Sequence[Any]], T],
         study: int,
         parameters: Mapping[str, Any] | None = None,
-    ) -> list[_T]:
+    ) -> list[T]:
         """Return the rows that *query* finds of *study*, decoded."""
-        found = cursor.execute(query, {"study_id": study, **(parameters or {})})
+        found = session.execute(query, {"study_id": study, **(parameters or {})})
         return self._decoded(lambda: [decode(row) for row in found])
 
-    def _decoded(self, decode: Callable[..., _T], *given: Any) -> _T:
+    def _decoded(self, decode: Callable[..., T], *given: Any) -> T:
         try:
             return decode(*given)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise StoreDamaged(
-                f"{self._file.path} holds something that whet did not write ({error}). {WHAT_TO_DO}"
+                f"{self._database.place} holds something that whet did not write ({error}). {self._database.remedy}"
             ) from error
+
+
+def _untouched(known: Mapping[int, Trial], seq: int, events: Sequence[Event]) -> dict[int, Trial]:
+    """Return those of the trials *known* as they were at *seq* that none of *events* since then is about."""
+    touched = {event.trial for event in events if event.seq > seq}
+    return {number: trial for number, trial in known.items() if number not in touched}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Column, Table, func
+from sqlalchemy import Double, bindparam, literal_column
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.elements import ClauseElement
@@ -19,8 +20,10 @@ from sqlalchemy.sql.elements import ClauseElement
 from whet._version import __version__
 from whet.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreTooNew
 from whet.storage import schema
-from whet.storage.files import beside, inode, prepare, size
-from whet.storage.locks import WriteLock, hold, holder, let_go
+from whet.storage.database import Session, T
+from whet.storage.files import beside, inode, make_private, prepare, size
+from whet.storage.locks import Holder, WriteLock, boot_id, hold, holder, let_go
+from whet.storage.rows import Written
 from whet.storage.statements import Statements
 
 WHAT_TO_DO = "`whet doctor` tells what is wrong, and `whet doctor --recover FILE` saves what can be read"
@@ -34,28 +37,14 @@ def _compiled(statement: ClauseElement) -> str:
     return str(statement.compile(dialect=_DIALECT))
 
 
-def _upsert(table: Table, *lasting: Column[Any]) -> ClauseElement:
-    """Return the statement that writes rows of *table*, over those with the same key, and keeps what is *lasting*."""
-    statement = sqlite.insert(table)
-    key = list(table.primary_key)
-    return statement.on_conflict_do_update(
-        index_elements=key,
-        set_={
-            column.name: func.coalesce(column, new) if column in lasting else new
-            for column, new in zip(table.columns, statement.excluded, strict=True)
-            if column not in key
-        },
-    )
-
-
-SQL = Statements(_compiled, _upsert)
+SQL = Statements(_compiled, sqlite.insert, bindparam("now", type_=Double), literal_column("-1e300", Double))
 
 
 class SqliteFile:
     """A database file of ours, open: one connection, used by one thread at a time.
 
     Attributes:
-        path: absolute, links resolved.
+        path, place: absolute, links resolved; and as text.
         read_only: whether the file or its folder cannot be written to.
 
     Raises:
@@ -63,8 +52,12 @@ class SqliteFile:
         StudyNotFound: there is no such file and *must_exist* is set.
     """
 
+    sql = SQL
+    remedy = WHAT_TO_DO
+
     def __init__(self, path: Path, *, must_exist: bool, wait_s: float) -> None:
         self.path = Path(os.path.realpath(path))  # by whatever name it is opened, it has the same lock files
+        self.place = str(self.path)
         with self.translated():
             self.read_only = prepare(self.path, must_exist)
         self._wait_s = wait_s
@@ -87,6 +80,29 @@ class SqliteFile:
         """The place as `open_store` reads it."""
         path = str(self.path)
         return path if "?" in path else f"sqlite:///{path}"
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """See `Database.read`."""
+        with self.reading():
+            return work(self._open_connection())
+
+    def write(self, work: Callable[[sqlite3.Connection], T], *, study: int | None = None, durable: bool = True) -> T:
+        """See `Database.write`."""
+        with self.writing(durable=durable):
+            return work(self._open_connection())
+
+    def put(self, session: Session, rows: Written) -> None:
+        """See `Database.put`."""
+        assert isinstance(session, sqlite3.Connection)
+        session.executemany(SQL.add_event, rows.event)
+        session.executemany(SQL.add_trial, rows.trial[: rows.n_new])
+        session.executemany(SQL.put_trial, rows.trial[rows.n_new :])
+        session.executemany(SQL.put_curve, rows.curve)
+        session.execute(SQL.set_progress, {"study_id": rows.study, **rows.progress})
+
+    def moment(self) -> dict[str, Any]:
+        """See `Database.moment`. All processes are on this host, whose clock nobody sets and each boot starts anew."""
+        return {"now": time.monotonic(), "boot": boot_id()}
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Cursor]:
@@ -127,9 +143,10 @@ class SqliteFile:
             if fd is not None:
                 let_go(fd)
 
-    def holder(self, study: int) -> str | None:
-        """Return the process that runs *study*, as ``pid 123 on host``; ``None``: nobody."""
-        return holder(self._hold_path(study))
+    def holders(self, studies: Sequence[int]) -> dict[int, Holder]:
+        """See `Database.holders`."""
+        found = {study: holder(self._hold_path(study)) for study in studies}
+        return {study: who for study, who in found.items() if who is not None}
 
     def forget(self, study: int) -> None:
         """Remove what is kept for *study* beside the database; by its holder."""
@@ -154,6 +171,8 @@ class SqliteFile:
 
     # ------------------------------------------------------------------------------------------------ opening
     def _connect(self) -> sqlite3.Connection:
+        if not self.read_only:
+            make_private(self.path)  # its log and the log's index get the mode of the file
         try:
             return self._connect_as("ro" if self.read_only else "rwc")
         except sqlite3.OperationalError:
@@ -220,6 +239,7 @@ class SqliteFile:
         for suffix in ("", "-journal", "-wal", "-shm"):  # of one who was killed here: SQLite would apply them to ours
             beside(part, suffix).unlink(missing_ok=True)
         try:
+            make_private(part)
             with closing(sqlite3.connect(part)) as copy:
                 self._open_connection().backup(copy)
             part.replace(to)
@@ -229,7 +249,7 @@ class SqliteFile:
     def _create(self) -> None:
         # In the rollback journal, not yet in WAL mode: so the file is complete, or empty, at every moment.
         with self._transaction("BEGIN IMMEDIATE") as cursor:
-            for table in schema.metadata.sorted_tables:
+            for table in schema.TABLES:
                 cursor.execute(str(CreateTable(table).compile(dialect=_DIALECT)))
                 for index in sorted(table.indexes, key=lambda index: str(index.name)):
                     cursor.execute(str(CreateIndex(index).compile(dialect=_DIALECT)))

@@ -9,10 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from sqlalchemy import BindParameter, Select, and_, bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    Double,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.elements import ClauseElement, ColumnElement
 
-from whet.storage.schema import curve, event, study, trial
+from whet.storage.schema import curve, event, lease, study, trial
 
 NO_LIMIT = 2**62
 _STUDY: BindParameter[int] = bindparam("study_id")
@@ -25,11 +39,18 @@ class Statements:
 
     Args:
         compiled: turns a statement into text for the database at hand.
-        upsert: makes the statement that writes rows of a table over those with the same key; what the columns that
-            it is given hold once, they keep.
+        insert: the database's own insert, which can write over rows with the same key.
+        now: the clock of leases, in seconds.
+        started: when that clock's server was started: until then nobody could renew a lease.
     """
 
-    def __init__(self, compiled: Callable[[ClauseElement], str], upsert: Callable[..., ClauseElement]) -> None:
+    def __init__(
+        self,
+        compiled: Callable[[ClauseElement], str],
+        insert: Callable[[Table], Any],
+        now: ColumnElement[float],
+        started: ColumnElement[float],
+    ) -> None:
         of_study = study.c.id == _STUDY
         # studies
         listed = select(study.c.id, study.c.name, study.c.created_at, study.c.settings).order_by(study.c.id)
@@ -38,6 +59,7 @@ class Statements:
         self.study_name = compiled(select(study.c.name).where(of_study))
         self.settings = compiled(select(study.c.settings).where(of_study))
         self.progress = compiled(select(*_PROGRESS).where(of_study))
+        self.progress_alone = compiled(select(*_PROGRESS).where(of_study).with_for_update(key_share=True))
         self.add_study = compiled(insert(study).values(_parameters(study.c, but="id")).returning(study.c.id))
         self.set_progress = compiled(update(study).where(of_study).values(_parameters(_PROGRESS)))
         self.set_settings = compiled(update(study).where(of_study).values(settings=bindparam("new_settings")))
@@ -47,8 +69,8 @@ class Statements:
         self.events = compiled(_limited(_events().where(event.c.seq > bindparam("after"))))
         # trials
         self.add_trial = compiled(insert(trial))
-        self.put_trial = compiled(upsert(trial, trial.c.ended_seq))
-        self.put_curve = compiled(upsert(curve))
+        self.put_trial = compiled(_upsert(insert(trial), trial, trial.c.ended_seq))
+        self.put_curve = compiled(_upsert(insert(curve), curve))
         self.trial = compiled(_trials().where(trial.c.number == bindparam("number")))
         self.unfinished = compiled(_trials().where(trial.c.ended_seq.is_(None)))
         self.finished = compiled(_finished())
@@ -56,7 +78,18 @@ class Statements:
         self.free = compiled(_free())
         self.page = compiled(_page(newest_first=False))
         self.page_newest_first = compiled(_page(newest_first=True))
-        # what can be read of a damaged file
+        # leases
+        rows: dict[str, Any] = {column.name: bindparam(column.name) for column in lease.columns}
+        until = now + bindparam("for_s", type_=Double)
+        self.put_lease = compiled(_upsert(insert(lease).values({**rows, "ends_at": until}), lease))
+        self.drop_lease = compiled(delete(lease).where(lease.c.study == _STUDY, lease.c.digest == bindparam("digest")))
+        self.run_out = compiled(_run_out(now, started))
+        # what is wrong, and what can be read of what is damaged
+        self.ranks = compiled(select(trial.c.number, trial.c.value).where(trial.c.study == _STUDY))
+        self.study_range = compiled(listed.where(_between(study.c.id)))
+        self.begun_range = compiled(
+            select(event.c.study, event.c.payload).where(_between(event.c.study), event.c.seq == literal_column("1"))
+        )
         self.event_range = compiled(_events().where(_between(event.c.seq)))
         self.trial_range = compiled(_trials().where(_between(trial.c.number)))
         # best
@@ -66,6 +99,29 @@ class Statements:
 
 def _parameters(columns: Any, but: str = "") -> dict[str, BindParameter[Any]]:
     return {column.name: bindparam(column.name) for column in columns if column.name != but}
+
+
+def _upsert(statement: Any, table: Table, *lasting: Column[Any]) -> ClauseElement:
+    """Return *statement*, which inserts rows of *table*, so that it writes over those with the same key.
+
+    What the columns *lasting* hold once, they keep.
+    """
+    key = list(table.primary_key)
+    written: ClauseElement = statement.on_conflict_do_update(
+        index_elements=key,
+        set_={
+            column.name: func.coalesce(column, new) if column in lasting else new
+            for column, new in zip(table.columns, statement.excluded, strict=True)
+            if column not in key
+        },
+    )
+    return written
+
+
+def _run_out(now: ColumnElement[float], started: ColumnElement[float]) -> Select[Any]:
+    held = lease.c
+    has_ended = and_(held.ends_at <= now, started + held.for_s <= now)
+    return select(held.owner).where(held.study == _STUDY, or_(held.boot != bindparam("boot"), has_ended))
 
 
 def _limited(query: Select[Any]) -> Select[Any]:

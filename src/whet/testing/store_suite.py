@@ -14,6 +14,7 @@ that nobody else can open returns the same object each time. Written for pytest.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -27,11 +28,14 @@ from whet.core.trial import Cause, State
 from whet.errors import StudyBusy, StudyExists, StudyNotFound, UsageError
 from whet.storage.doctor import differences
 from whet.testing.store_given_suite import GivenContract
+from whet.testing.store_lease_suite import LeaseContract
 from whet.testing.store_log_suite import LogContract
 from whet.testing.store_writer import STRANGE_NAMES, STRANGE_VALUES, Connect, Writer, fold, settings_of, started
 
+_CLOCKS_DIFFER_S = 60.0  # a server's and ours
 
-class StoreContract(LogContract, GivenContract):
+
+class StoreContract(LogContract, GivenContract, LeaseContract):
     """Inherit, and define the fixture ``connect``: opens the place under test once more at each call."""
 
     @pytest.fixture
@@ -243,19 +247,26 @@ class StoreContract(LogContract, GivenContract):
     def test_one_process_at_a_time_runs_a_study(self, writer: Writer, connect: Connect) -> None:
         store, study = writer.store, writer.study
         another = store.create("another", settings_of()).id
+        began = time.time()
         with closing(connect()) as other, store.hold(study):
-            holder = other.studies("study")[0].holder
+            record = other.studies("study")[0]
+            holder, since = record.holder, record.held_since
             assert holder is not None
             assert holder.startswith("pid ")
+            assert since is not None
+            assert began - _CLOCKS_DIFFER_S <= since <= time.time() + _CLOCKS_DIFFER_S
             for handle in (store, other):
-                with pytest.raises(StudyBusy, match="'study' is being run by pid"), handle.hold(study):
+                with (
+                    pytest.raises(StudyBusy, match=r"'study' is being run by pid .* since .* UTC; "),
+                    handle.hold(study),
+                ):
                     pass
                 with pytest.raises(StudyBusy):
                     handle.delete(study)
             with other.hold(another):
                 pass
             assert writer.write(reserve=1) == [0]
-        assert store.studies("study")[0].holder is None
+        assert (store.studies("study")[0].holder, store.studies("study")[0].held_since) == (None, None)
         with pytest.raises(ZeroDivisionError), store.hold(study):
             raise ZeroDivisionError
         with store.hold(study):

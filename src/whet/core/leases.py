@@ -1,0 +1,195 @@
+"""Leases: a process holds one on a study as long as it runs trials of it, so that others find out when it is lost.
+
+One thread for each study renews it, however many objects of this process use the study, also while the trial that was
+asked computes. A process that ends well gives its lease back, and the trials that it asked by hand wait to be told by
+somebody else; one that dies, of a signal, an exception or with its machine, does not, and others take its trials over.
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Collection
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from whet.core.owner import this_process
+from whet.core.protocols import Store
+from whet.errors import StoreAway, StoreBusy, StoreError, StoreFull, StudyNotFound
+
+LEASE_S = 30.0
+_BEATS = 3  # in a lease, so that it outlives two that could not be written
+_AGAIN_S = 1.0  # after a beat that could not be
+_LOOK_EVERY_S = 1.0
+_PASSING = (StoreAway, StoreBusy, StoreFull)
+
+_beats: dict[tuple[int, str, int], _Beat] = {}  # by process, store and study; a forked child has none of its parent's
+_mutex = threading.Lock()  # of `_beats` and of who joins or ends one
+
+
+class Lease:
+    """This process's lease on a study, and who has lost theirs.
+
+    Args:
+        store: that keeps the study.
+        study: its id.
+        lease_s: seconds that it lasts beyond the last time it was renewed.
+    """
+
+    def __init__(self, store: Store, study: int, lease_s: float) -> None:
+        self._store, self._study, self._lease_s = store, study, lease_s
+        self._looked_at = -math.inf
+        self._beat: _Beat | None = None
+        # What is in memory ends with its only process: nobody is left who could take anything over.
+        self._is_needed = store.url != ":memory:"
+
+    def keep(self) -> None:
+        """Hold the lease from now on, as long as this object lives and as long as attempts run that were begun here.
+
+        Raises:
+            StoreError: the store cannot be written.
+            StudyNotFound: the study has been deleted.
+        """
+        if not self._is_needed:
+            return
+        if self._beat is None or self._beat.is_over:
+            self._beat = _joined(self._store, self._study, self._lease_s)
+            weakref.finalize(self, self._beat.news.put, -1)
+        if not self._beat.is_fresh():
+            self._beat.renew()
+
+    def begun(self, token: str) -> None:
+        """Note that this process runs the attempt *token*."""
+        if self._beat is not None:
+            self._beat.tokens.add(token)
+
+    def ended(self, token: str) -> None:
+        """Note that it does so no more."""
+        if self._beat is not None:
+            self._beat.tokens.discard(token)
+
+    def lost(self, *, at_once: bool = False) -> frozenset[str]:
+        """Return the owners whose leases have run out; nobody, where it was looked less than a second ago.
+
+        Who catches up with the log first, and looks then, knows that what these owners run was begun before they were
+        lost. *at_once* looks in any case.
+
+        Raises:
+            StoreError: the store cannot be read.
+            StudyNotFound: the study has been deleted.
+        """
+        now = time.monotonic()
+        if not self._is_needed or (not at_once and now - self._looked_at < _LOOK_EVERY_S):
+            return frozenset()
+        self._looked_at = now
+        return self._store.lease(self._study) - {this_process()}
+
+    def bury(self, owners: Collection[str]) -> None:
+        """Forget *owners*, who are lost and have nothing that could be taken over any more."""
+        with suppress(StoreError):  # they are found again
+            for owner in owners:
+                self._store.lease(self._study, owner, for_s=0)
+
+
+class _Beat(threading.Thread):
+    """Renews a lease until nobody in this process needs it.
+
+    Attributes:
+        news: 1 for each object of this process that begins to use the study, and -1 when it is gone: said from
+            finalizers as well, which may run in the middle of anything.
+        tokens: attempts that this process runs; they need the lease even when those objects are gone.
+        is_over: nothing is renewed any more.
+    """
+
+    def __init__(self, store: Store, study: int, lease_s: float) -> None:
+        super().__init__(daemon=True, name="whet-lease")
+        self._store, self._study, self._lease_s = store, study, lease_s
+        self._key = (os.getpid(), store.url, study)
+        self._renewed_at = -math.inf
+        self._n_users = 0
+        self.news: SimpleQueue[int] = SimpleQueue()
+        self.tokens: set[str] = set()
+        self.is_over = False
+
+    def run(self) -> None:
+        """Renew it until that is over."""
+        wait_s = self._lease_s / _BEATS
+        try:
+            while self._is_needed(wait_s):
+                try:
+                    self.renew()
+                    wait_s = self._lease_s / _BEATS
+                except _PASSING:
+                    wait_s = min(_AGAIN_S, self._lease_s / _BEATS)
+        except (StoreError, StudyNotFound):  # the store is closed, or the study deleted
+            pass
+        finally:
+            self._end()
+
+    def _is_needed(self, wait_s: float) -> bool:
+        """Wait so long, and tell whether the lease is still needed; once it is not, nobody can join any more."""
+        until = time.monotonic() + wait_s
+        while (left_s := until - time.monotonic()) > 0 or not self.news.empty():
+            with suppress(Empty):
+                self._n_users += self.news.get(timeout=max(left_s, 0.0))
+            with _mutex:
+                if self._n_users <= 0 and not self.tokens and self.news.empty():
+                    self.is_over = True
+                    return False
+        return True
+
+    def is_fresh(self) -> bool:
+        """Tell whether the lease does not run out soon, as it does where this process was held up."""
+        return not self.is_over and time.monotonic() - self._renewed_at < self._lease_s * (_BEATS - 1) / _BEATS
+
+    def renew(self) -> None:
+        """Renew the lease now.
+
+        Raises:
+            StoreError: the store cannot be written.
+            StudyNotFound: the study has been deleted.
+        """
+        before = time.monotonic()
+        self._store.lease(self._study, this_process(), for_s=self._lease_s)
+        self._renewed_at = before
+
+    def _end(self) -> None:
+        atexit.unregister(self.leave)
+        with _mutex:
+            self.is_over = True
+            if _beats.get(self._key) is self:
+                del _beats[self._key]
+                self.give_back()
+
+    def leave(self) -> None:
+        """Give the lease back as this process ends, if it ends well: what it has asked by hand, others may tell."""
+        if os.getpid() == self._key[0] and getattr(sys, "last_value", None) is None:
+            self.give_back()
+
+    def give_back(self) -> None:
+        """Give the lease back, as far as that can be."""
+        with suppress(Exception):
+            self._store.lease(self._study, this_process(), for_s=0)
+
+
+def _joined(store: Store, study: int, lease_s: float) -> _Beat:
+    """Return what renews the lease of this process on *study*, with one user more."""
+    key = (os.getpid(), store.url, study)
+    fresh: _Beat | None = None
+    while True:
+        with _mutex:
+            beat = _beats.get(key, fresh)
+            if beat is not None and not beat.is_over:
+                beat.news.put(1)
+                if beat is fresh:
+                    _beats[key] = beat
+                    atexit.register(beat.leave)  # later than the store was told to close then, so that it comes first
+                    beat.start()
+                return beat
+        fresh = _Beat(store, study, lease_s)
+        fresh.renew()  # may wait for the store, which others who use another one need not

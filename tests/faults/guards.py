@@ -1,0 +1,319 @@
+"""The guards against faults: what stands in the sources, and which test fails once it is taken out.
+
+`tests/faults/test_guards.py` takes each of them out of a copy of the sources and runs that test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Something in the sources without which a test of a fault must fail.
+
+    Attributes:
+        fault: its name in docs/reliability.md.
+        what: what the guard does, in a few words.
+        module: where it stands, below src/whet.
+        text: it as it stands there, once.
+        left: what is left when it is taken out.
+        test: the test that must fail then, as pytest calls it; a quick one.
+    """
+
+    fault: str
+    what: str
+    module: str
+    text: str
+    left: str
+    test: str
+
+
+# Faults whose tests have no guard to take out, and why.
+NO_GUARD: dict[str, str] = {
+    "F25": "there is no HTTP server yet",
+    "F29": "this is it",
+}
+
+_FAULTS = "tests/faults/"
+
+GUARDS: tuple[Guard, ...] = (
+    # ---- F2
+    Guard(
+        "F2",
+        "what is beside a trial ends it when whoever runs the study dies",
+        "executors/runner.py",
+        '            self._attempt.end("terminate")',
+        "            pass",
+        _FAULTS + "test_descendants.py::test_the_death_of_the_coordinator_ends_everything[a plain fork-]",
+    ),
+    # ---- F3, F4
+    Guard(
+        "F3",
+        "SIGTERM is collected, and heeded by the loop",
+        "interrupts.py",
+        '    signal.SIGTERM: ("terminated", "terminate"),\n',
+        "",
+        _FAULTS + "test_interrupted_functions.py"
+        "::test_a_program_that_is_told_to_end_dies_of_the_signal_with_everything_in_order[15]",
+    ),
+    Guard(
+        "F3",
+        "a run that a signal has ended gives its trials back, to wait",
+        "run.py",
+        "                live.intent, live.reason = Kind.REQUEUED, live.reason or reason",
+        "                live.reason = live.reason or reason",
+        _FAULTS + "test_interrupts.py::test_a_signal_ends_the_run_which_can_be_resumed",
+    ),
+    Guard(
+        "F4",
+        "the first Ctrl-C leaves trials their grace",
+        "interrupts.py",
+        'signal.SIGINT: ("interrupted", "interrupt")',
+        'signal.SIGINT: ("interrupted", "kill")',
+        _FAULTS + "test_interrupts.py::test_a_signal_ends_the_run_which_can_be_resumed[2-130-SIGINT]",
+    ),
+    Guard(
+        "F4",
+        "the second Ctrl-C ends trials at once",
+        "run.py",
+        '                self._stops += [(token, "kill") for token in self._live]',
+        "                pass",
+        "tests/test_run_engine.py::test_interrupted_twice",
+    ),
+    # ---- F5
+    Guard(
+        "F5",
+        "a durable write is on the disk before it is acknowledged",
+        "storage/sqlite.py",
+        "synchronous={'FULL' if durable else 'NORMAL'}",
+        "synchronous=NORMAL",
+        _FAULTS + "test_power_cut.py::test_what_was_acknowledged_survives_a_power_cut[3]",
+    ),
+    Guard(
+        "F5",
+        "a torn line of an attempt before is not read",
+        "executors/readings.py",
+        "            self._offset = os.stat(path).st_size  # what is there is an earlier attempt's",
+        "            self._offset = 0",
+        _FAULTS + "test_power_cut.py::test_a_file_of_metrics_that_an_attempt_left_torn_is_appended_to",
+    ),
+    # ---- F6, F7
+    Guard(
+        "F6",
+        "a run waits for room",
+        "run.py",
+        "            except (StoreFull, StoreBusy, StoreAway) as error:",
+        "            except (StoreBusy, StoreAway) as error:",
+        _FAULTS + "test_lost_places.py::test_a_full_disk_is_waited_for_without_work_and_then_it_goes_on",
+    ),
+    Guard(
+        "F6",
+        "a write that found no room is undone",
+        "storage/sqlite.py",
+        "        if connection.in_transaction:  # one that could not be rolled back when the disk failed\n"
+        "            connection.rollback()\n",
+        "",
+        _FAULTS + "test_disk_full.py::test_a_store_goes_on_once_there_is_room",
+    ),
+    Guard(
+        "F6",
+        "a full disk costs the log, not the trial",
+        "executors/logs.py",
+        "                self._trouble = error.strerror or str(error)\n                break",
+        "                raise",
+        "tests/executors/test_logs.py::test_a_full_disk_is_noted_and_nothing_more",
+    ),
+    Guard(
+        "F7",
+        "a store that was deleted is not written to",
+        "storage/sqlite.py",
+        "                if inode(self.path) != self._inode:",
+        "                if False:",
+        _FAULTS + "test_lost_places.py::test_a_store_that_goes_away_under_a_run_ends_it[the files]",
+    ),
+    # ---- F13
+    Guard(
+        "F13",
+        "infinity is no result",
+        "core/values.py",
+        "        if math.isfinite(value):\n            continue",
+        "        if not math.isnan(value):\n            continue",
+        _FAULTS + "test_bad_values.py::test_whatever_a_function_returns_the_run_goes_on[inline]",
+    ),
+    Guard(
+        "F13",
+        "a text is no number, though Python reads it",
+        "core/values.py",
+        "    if isinstance(value, str | bytes | bytearray):  # which Python's float would read",
+        "    if False:",
+        _FAULTS + "test_bad_values.py::test_whatever_is_told_the_trial_can_still_be_told_well",
+    ),
+    Guard(
+        "F13",
+        "of a complex number nothing is dropped",
+        "core/values.py",
+        'value.item() if hasattr(value, "item") else value',
+        "value",
+        _FAULTS + "test_bad_values.py::test_whatever_is_told_the_trial_can_still_be_told_well",
+    ),
+    Guard(
+        "F13",
+        "a value that breaks as it is converted fails its trial only",
+        "executors/calling.py",
+        "    except Exception as error:  # the value's own code runs here",
+        "    except ZeroDivisionError as error:",
+        _FAULTS + "test_bad_values.py::test_whatever_a_function_returns_the_run_goes_on[inline]",
+    ),
+    Guard(
+        "F13",
+        "what is not finite can count as the worst, whatever its sign",
+        "core/values.py",
+        "        values[objective.name] = objective.sign * math.inf",
+        "        values[objective.name] = value",
+        _FAULTS + "test_bad_values.py::test_infinities_can_count_as_the_worst",
+    ),
+    # ---- F14
+    Guard(
+        "F14",
+        "whatever a function raises ends its trial only",
+        "executors/calling.py",
+        '    except BaseException as error:\n        return CallEnd("error"',
+        '    except Exception as error:\n        return CallEnd("error"',
+        _FAULTS + "test_crashing_trials.py::test_a_function_that_crashes_costs_its_trial_only",
+    ),
+    Guard(
+        "F14",
+        "a trial that ends without a word has failed, even with exit code 0",
+        "executors/trials.py",
+        '        return super()._own_cause(exit_code) or "exit_code"',
+        "        return super()._own_cause(exit_code)",
+        _FAULTS + "test_crashing_trials.py::test_a_function_that_crashes_costs_its_trial_only",
+    ),
+    Guard(
+        "F14",
+        "what a trial leaves behind does not hide how it died",
+        "executors/attempt.py",
+        "                self._level_at_end = self._level\n",
+        "                self._level_at_end = signal.SIGKILL\n",
+        _FAULTS + "test_crashing_trials.py::test_a_function_that_crashes_costs_its_trial_only",
+    ),
+    # ---- F15
+    Guard(
+        "F15",
+        "a trial beyond its memory is ended",
+        "executors/attempt.py",
+        "        if used <= limit:\n            return\n        # Forked",
+        "        if used:\n            return\n        # Forked",
+        _FAULTS + "test_crashing_trials.py::test_a_script_beyond_its_memory_is_ended",
+    ),
+    Guard(
+        "F15",
+        "the memory of all processes of a trial counts",
+        "executors/processtree.py",
+        '    for pid in descendants(root):\n        try:\n            with open(f"/proc/{pid}/statm", "rb") as file:',
+        "    for pid in descendants(root)[:1]:\n        try:\n"
+        '            with open(f"/proc/{pid}/statm", "rb") as file:',
+        "tests/executors/test_commands.py::test_a_memory_limit_is_of_all_processes_together",
+    ),
+    # ---- F16
+    Guard(
+        "F16",
+        "orphans of a trial fall to the process beside it",
+        "executors/processtree.py",
+        "prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)",
+        "prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)",
+        _FAULTS + "test_descendants.py::test_what_a_trial_leaves_behind_is_ended_with_it[a double fork with nohup]",
+    ),
+    Guard(
+        "F16",
+        "who ignores SIGTERM is killed",
+        "executors/processtree.py",
+        "        for group in self._groups():\n            _send(os.killpg, group, signal.SIGKILL)",
+        "        for group in self._groups():\n            _send(os.killpg, group, signal.SIGTERM)",
+        _FAULTS + "test_descendants.py::test_however_a_trial_ends_nothing_is_left[exits]",
+    ),
+    Guard(
+        "F16",
+        "what the process beside a trial leaves when it is killed is found by its mark",
+        "executors/runner.py",
+        "        n_quiet = 0 if kill_children(slots.keys()) else n_quiet + 1",
+        "        n_quiet += 1",
+        _FAULTS + "test_descendants.py::test_the_death_of_a_watcher_ends_everything",
+    ),
+    # ---- F17
+    Guard(
+        "F17",
+        "a log keeps its head and its tail",
+        "executors/logs.py",
+        "        into = (position - self._head) % self._ring",
+        "        into = position - self._head",
+        _FAULTS + "test_floods.py::test_a_flood_takes_no_memory_and_a_bounded_log[no newline-60000000]",
+    ),
+    Guard(
+        "F17",
+        "of an endless line only its beginning is kept",
+        "executors/logs.py",
+        "            self._state += state[: _LINE_BYTES - len(self._state)]",
+        "            self._state += state",
+        _FAULTS + "test_floods.py::test_one_line_of_100_mb",
+    ),
+    Guard(
+        "F17",
+        "reports that nobody takes are thinned",
+        "executors/readings.py",
+        "            if len(self._rows) > _MAX_ROWS:",
+        "            if False:",
+        "tests/executors/test_runner.py::test_rows_that_nobody_takes_are_thinned_but_no_latest_value_is_lost",
+    ),
+    # ---- F19
+    Guard(
+        "F19",
+        "a grid is walked by index",
+        "samplers/finite.py",
+        "            return self._order(position)",
+        "            return list(map(self._order, range(self.grid.size)))[position]",
+        _FAULTS + "test_large.py::test_a_huge_grid_is_walked_and_not_listed[10^6-grid]",
+    ),
+    Guard(
+        "F19",
+        "a grid beyond --max-trials does not start by itself",
+        "cli/plan.py",
+        "    if n_points > max_trials and not yes:",
+        "    if False:",
+        "tests/cli/test_plan.py::test_options_that_do_not_go_together",
+    ),
+    # ---- F23, F24
+    Guard(
+        "F23",
+        "another program's database is left alone",
+        "storage/sqlite.py",
+        '        if self._pragma("application_id") != schema.APPLICATION_ID:',
+        "        if False:",
+        "tests/storage/test_damage.py::test_what_is_no_store_is_refused_and_left_as_it_was[application id]",
+    ),
+    Guard(
+        "F23",
+        "what is recovered goes into a new file",
+        "storage/recovery.py",
+        "    if os.path.lexists(to):",
+        "    if False:",
+        "tests/storage/test_damage.py::test_recover_overwrites_nothing",
+    ),
+    Guard(
+        "F24",
+        "a newer format is refused by name",
+        "storage/sqlite.py",
+        "        if version > schema.SCHEMA_VERSION:",
+        "        if False:",
+        "tests/storage/test_open.py::test_a_newer_format_is_refused_with_the_versions",
+    ),
+    Guard(
+        "F24",
+        "an older file is copied before it is changed",
+        "storage/sqlite.py",
+        '            self._back_up(beside(self.path, f".format-{version}"))\n',
+        "",
+        "tests/storage/test_migration.py::test_an_older_file_is_brought_up_to_date_after_a_copy",
+    ),
+)
