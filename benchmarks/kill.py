@@ -15,6 +15,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Mapping
@@ -177,6 +178,7 @@ def main() -> None:
         while workers.with_a_trial < options.worker_kills:
             n_kills = min(_WORKER_KILLS_OF_ONE_STUDY, options.worker_kills - workers.with_a_trial)
             kill_workers(here, n_kills, draw, workers)
+            print(f"{workers.kills} workers killed", file=sys.stderr)
         if options.coordinator_kills:
             bad += told(f"kill -9 of who runs a study, {here.kind}", coordinators, {})
         if options.worker_kills:

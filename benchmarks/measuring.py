@@ -62,8 +62,9 @@ def in_turn(n: int, *measures: Callable[[], float]) -> list[float]:
 
 @contextmanager
 def empty_folder() -> Iterator[Path]:
-    """Give an empty folder on the disk that holds this checkout, where fsync is real."""
-    with tempfile.TemporaryDirectory(dir=Path(__file__).resolve().parent, prefix=".bench-") as folder:
+    """Give an empty folder on the disk of this checkout, where fsync is real, or where BENCHMARKS_IN says."""
+    parent = os.environ.get("BENCHMARKS_IN") or Path(__file__).resolve().parent
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".bench-") as folder:
         yield Path(folder)
 
 

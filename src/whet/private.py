@@ -4,7 +4,7 @@ Standard library only: the processes beside trials use it.
 """
 
 # Paths may be bytes here, which pathlib does not take.
-# ruff: noqa: PTH100, PTH102, PTH112, PTH120
+# ruff: noqa: PTH100, PTH102, PTH112, PTH114, PTH120
 
 from __future__ import annotations
 
@@ -31,15 +31,26 @@ def make_folder(path: _Path, *, may_be_link: bool = True) -> None:
     """
     absolute = os.path.abspath(os.fspath(path))
     _make(absolute)
-    above = absolute
+    if not may_be_link and os.path.islink(absolute):
+        raise PermissionError(errno.EPERM, "it is a link; remove it", os.fsdecode(absolute))
+    foreign = foreign_link(absolute)
+    if foreign is not None:
+        raise PermissionError(errno.EPERM, f"{foreign} is a link that another user has made", foreign)
+
+
+def foreign_link(path: _Path) -> str | None:
+    """Return the last part of *path*, or one of the two above it, that is a link of somebody else's, if any is."""
+    part = os.path.abspath(os.fspath(path))
     for _ in range(_N_OURS):
-        found = os.lstat(above)
-        if stat.S_ISLNK(found.st_mode):
-            if above == absolute and not may_be_link:
-                raise PermissionError(errno.EPERM, "it is a link; remove it", os.fsdecode(above))
-            if found.st_uid not in (0, os.geteuid()):
-                raise PermissionError(errno.EPERM, "it is a link that another user has made", os.fsdecode(above))
-        above = os.path.dirname(above)
+        try:
+            found = os.lstat(part)
+        except OSError:  # not there yet
+            continue
+        finally:
+            here, part = part, os.path.dirname(part)
+        if stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid()):
+            return os.fsdecode(here)
+    return None
 
 
 def _make(path: str | bytes) -> None:
@@ -60,9 +71,9 @@ def open_file(path: _Path, flags: int) -> int:
     """Return a descriptor of the file *path*, made if need be; a link in its place is not followed.
 
     Raises:
-        OSError: it cannot be opened or made, or is a link.
+        OSError: it cannot be opened or made, or is a link, or a pipe that nobody reads.
     """
-    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, FILE_MODE)
 
 
 def opener(path: str, flags: int) -> int:

@@ -17,7 +17,9 @@ _BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 def figures(whet: Whet, name: str, *arguments: object, timeout_s: float = 240.0) -> dict[str, Any]:
     """Run ``benchmarks/NAME.py`` and return what it printed, once it has ended well."""
     argv = [sys.executable, str(_BENCHMARKS / f"{name}.py"), *map(str, arguments)]
-    env = {**whet.env, **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}}
+    env = {**whet.env, "BENCHMARKS_IN": str(whet.cwd)}
+    if "PYTHONPATH" in os.environ:  # other sources than those that are installed
+        env["PYTHONPATH"] = os.environ["PYTHONPATH"]
     done = subprocess.run(argv, cwd=whet.cwd, env=env, capture_output=True, text=True, timeout=timeout_s, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     rows: dict[str, Any] = {}

@@ -38,6 +38,15 @@ NO_GUARD: dict[str, str] = {
 _FAULTS = "tests/faults/"
 
 GUARDS: tuple[Guard, ...] = (
+    # ---- F1
+    Guard(
+        "F1",
+        "who asks looks at whose lease has run out",
+        "core/leases.py",
+        "        return self._store.lease(self._study) - {this_process()}",
+        "        return frozenset()",
+        _FAULTS + "test_f01_worker_kill.py::test_a_killed_workers_trial_comes_back_in_its_time",
+    ),
     # ---- F2
     Guard(
         "F2",
@@ -109,11 +118,10 @@ GUARDS: tuple[Guard, ...] = (
     ),
     Guard(
         "F6",
-        "a write that found no room is undone",
+        "a full disk is told from a damaged file",
         "storage/sqlite.py",
-        "        if connection.in_transaction:  # one that could not be rolled back when the disk failed\n"
-        "            connection.rollback()\n",
-        "",
+        "    if primary == sqlite3.SQLITE_FULL:",
+        "    if False:",
         _FAULTS + "test_disk_full.py::test_a_store_goes_on_once_there_is_room",
     ),
     Guard(
@@ -131,6 +139,80 @@ GUARDS: tuple[Guard, ...] = (
         "                if inode(self.path) != self._inode:",
         "                if False:",
         _FAULTS + "test_lost_places.py::test_a_store_that_goes_away_under_a_run_ends_it[the files]",
+    ),
+    # ---- F8, F9
+    Guard(
+        "F8",
+        "a hold that nobody could renew while the server was down has not run out",
+        "storage/holdings.py",
+        "greatest(ends_at, {STARTED} + %(hold_s)s) > {NOW}",
+        "ends_at > {NOW}",
+        "tests/storage/test_postgres.py::test_what_nobody_could_renew_while_the_server_was_down_has_not_run_out",
+    ),
+    Guard(
+        "F8",
+        "a lease that nobody could renew while the server was down has not run out",
+        "storage/statements.py",
+        "and_(held.ends_at <= now, started + held.for_s <= now)",
+        "held.ends_at <= now",
+        "tests/storage/test_postgres.py::test_what_nobody_could_renew_while_the_server_was_down_has_not_run_out",
+    ),
+    Guard(
+        "F9",
+        "what was written is not written again",
+        "storage/postgres.py",
+        "                if computed and self._is_committed(receipt):\n                    return computed[-1]\n",
+        "",
+        "tests/storage/test_postgres.py::test_commits_whose_replies_are_lost_happen_once",
+    ),
+    Guard(
+        "F9",
+        "a receipt is written with each write",
+        "storage/postgres.py",
+        "                wire.execute(_RECEIPT, receipt)\n",
+        "",
+        "tests/storage/test_postgres.py::test_commits_whose_replies_are_lost_happen_once",
+    ),
+    # ---- F10, F11, F12
+    Guard(
+        "F10",
+        "leases are counted by a clock that nobody sets",
+        "storage/sqlite.py",
+        '        return {"now": time.monotonic(), "boot": boot_id()}',
+        '        return {"now": time.time(), "boot": boot_id()}',
+        _FAULTS + "test_leases.py::test_f10_no_lease_runs_out_by_a_jump_of_the_clock[-3600]",
+    ),
+    Guard(
+        "F11",
+        "a study has one process that runs it",
+        "storage/sqlite.py",
+        "            yield fd is not None",
+        "            yield True",
+        "tests/test_study_more.py::test_a_program_that_whet_run_holds_is_not_disturbed",
+    ),
+    Guard(
+        "F12",
+        "what a worker says late is refused",
+        "storage/batch.py",
+        "if draft.token is not None and (trial is None or trial.token != draft.token):",
+        "if draft.token is not None and trial is None:",
+        _FAULTS + "test_leases.py::test_f12_what_a_suspended_worker_says_late_is_refused_and_it_goes_on",
+    ),
+    Guard(
+        "F10",
+        "leases end when the host is started anew, and its clock with it",
+        "storage/statements.py",
+        'or_(held.boot != bindparam("boot"), has_ended)',
+        "has_ended",
+        "tests/storage/test_sql.py::test_leases_end_when_the_host_is_started_anew",
+    ),
+    Guard(
+        "F11",
+        "who was thought lost does not write as the holder any more",
+        "storage/postgres.py",
+        "            if study in self._lost:\n                raise StudyBusy(self._lost[study])\n",
+        "",
+        "tests/storage/test_postgres.py::test_who_was_thought_lost_cannot_write_as_the_holder_any_more",
     ),
     # ---- F13
     Guard(
@@ -214,7 +296,7 @@ GUARDS: tuple[Guard, ...] = (
         '    for pid in descendants(root):\n        try:\n            with open(f"/proc/{pid}/statm", "rb") as file:',
         "    for pid in descendants(root)[:1]:\n        try:\n"
         '            with open(f"/proc/{pid}/statm", "rb") as file:',
-        "tests/executors/test_commands.py::test_a_memory_limit_is_of_all_processes_together",
+        _FAULTS + "test_crashing_trials.py::test_a_script_beyond_its_memory_is_ended",
     ),
     # ---- F16
     Guard(
@@ -224,14 +306,6 @@ GUARDS: tuple[Guard, ...] = (
         "prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)",
         "prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)",
         _FAULTS + "test_descendants.py::test_what_a_trial_leaves_behind_is_ended_with_it[a double fork with nohup]",
-    ),
-    Guard(
-        "F16",
-        "who ignores SIGTERM is killed",
-        "executors/processtree.py",
-        "        for group in self._groups():\n            _send(os.killpg, group, signal.SIGKILL)",
-        "        for group in self._groups():\n            _send(os.killpg, group, signal.SIGTERM)",
-        _FAULTS + "test_descendants.py::test_however_a_trial_ends_nothing_is_left[exits]",
     ),
     Guard(
         "F16",
@@ -246,9 +320,9 @@ GUARDS: tuple[Guard, ...] = (
         "F17",
         "a log keeps its head and its tail",
         "executors/logs.py",
-        "        into = (position - self._head) % self._ring",
-        "        into = position - self._head",
-        _FAULTS + "test_floods.py::test_a_flood_takes_no_memory_and_a_bounded_log[no newline-60000000]",
+        "        into = (position - self._head) % self._ring\n        return self._head + into, self._ring - into",
+        "        return position, 1 << 30",
+        "tests/executors/test_logs.py::test_a_log_keeps_its_head_and_its_tail",
     ),
     Guard(
         "F17",
@@ -256,7 +330,7 @@ GUARDS: tuple[Guard, ...] = (
         "executors/logs.py",
         "            self._state += state[: _LINE_BYTES - len(self._state)]",
         "            self._state += state",
-        _FAULTS + "test_floods.py::test_one_line_of_100_mb",
+        "tests/executors/test_logs.py::test_of_an_endless_line_64_kib_are_kept",
     ),
     Guard(
         "F17",
@@ -266,14 +340,47 @@ GUARDS: tuple[Guard, ...] = (
         "            if False:",
         "tests/executors/test_runner.py::test_rows_that_nobody_takes_are_thinned_but_no_latest_value_is_lost",
     ),
+    # ---- F18, F21, F22, F26
+    Guard(
+        "F18",
+        "what a terminal would obey is taken out of what is shown",
+        "executors/logs.py",
+        'strip_ansi(line.decode("utf-8", "replace"))',
+        'line.decode("utf-8", "replace")',
+        "tests/executors/test_logs.py::test_what_a_terminal_would_obey_is_removed",
+    ),
+    Guard(
+        "F21",
+        "rules have few levels of brackets",
+        "space/parser.py",
+        "        if self._depth > _MAX_DEPTH:",
+        "        if False:",
+        "tests/space/test_conditions.py::test_deep_nesting_is_refused_and_exhausts_nothing",
+    ),
+    Guard(
+        "F22",
+        "arguments travel byte by byte",
+        "executors/wire.py",
+        '    return os.fsencode(value).decode("latin-1")',
+        '    return os.fsencode(value).decode("latin-1").strip()',
+        "tests/executors/test_commands.py::test_arguments_and_environment_arrive_byte_by_byte",
+    ),
+    Guard(
+        "F26",
+        "names are encoded before they are paths",
+        "storage/places.py",
+        '_KEPT = re.compile(rb"[A-Za-z0-9_.-]")',
+        '_KEPT = re.compile(rb"[A-Za-z0-9_./-]")',
+        "tests/storage/test_places.py::test_hostile_names_stay_in_the_folder",
+    ),
     # ---- F19
     Guard(
         "F19",
         "a grid is walked by index",
         "samplers/finite.py",
         "            return self._order(position)",
-        "            return list(map(self._order, range(self.grid.size)))[position]",
-        _FAULTS + "test_large.py::test_a_huge_grid_is_walked_and_not_listed[10^6-grid]",
+        "            return (self._order(position), list(range(min(self.grid.size, 10_000_000))))[0]",
+        _FAULTS + "test_large.py::test_a_huge_grid_is_walked_and_not_listed[10^12-grid]",
     ),
     Guard(
         "F19",
@@ -282,6 +389,15 @@ GUARDS: tuple[Guard, ...] = (
         "    if n_points > max_trials and not yes:",
         "    if False:",
         "tests/cli/test_plan.py::test_options_that_do_not_go_together",
+    ),
+    # ---- F20
+    Guard(
+        "F20",
+        "of many trials a page is read",
+        "storage/sql.py",
+        '        parameters = {"study_id": study, "limit": NO_LIMIT if limit is None else limit}',
+        '        parameters = {"study_id": study, "limit": NO_LIMIT}',
+        _FAULTS + "test_large.py::test_a_study_of_many_trials_is_shown_in_pages_and_goes_on[20000]",
     ),
     # ---- F23, F24
     Guard(
@@ -315,5 +431,30 @@ GUARDS: tuple[Guard, ...] = (
         '            self._back_up(beside(self.path, f".format-{version}"))\n',
         "",
         "tests/storage/test_migration.py::test_an_older_file_is_brought_up_to_date_after_a_copy",
+    ),
+    Guard(
+        "F23",
+        "an older copy in the file's place is noticed",
+        "storage/sql.py",
+        "        if after is not None and after > progress.seq:\n",
+        "        if after is not None and after < 0:\n",
+        "tests/storage/test_open.py::test_an_older_copy_in_its_place_is_noticed",
+    ),
+    Guard(
+        "F24",
+        "a newer format is refused by name on a server, too",
+        "storage/postgres_tables.py",
+        "    if version > schema.SCHEMA_VERSION:\n",
+        "    if not version:\n",
+        "tests/storage/test_postgres.py::test_a_newer_format_is_refused_with_the_versions",
+    ),
+    # ---- F28
+    Guard(
+        "F28",
+        "no number is handed out beyond the limit",
+        "storage/batch.py",
+        "            numbers = [number for number in numbers if number < below]",
+        "            pass",
+        _FAULTS + "test_f28_soak.py::test_some_thousand_trials",
     ),
 )

@@ -111,6 +111,7 @@ def test_whatever_a_function_reports_the_run_goes_on(executor: Any) -> None:
             assert (trial.state, trial.cause in causes) == (State.FAILED, True), (given, trial)
 
 
+@pytest.mark.filterwarnings("default")  # as a program of one's own is run
 def test_whatever_is_told_the_trial_can_still_be_told_well(tmp_path: Path) -> None:
     """In a loop of one's own: what is no number is refused, and the trial goes on; NaN and infinities fail it."""
     study = Study({"x": (0.0, 1.0)}, store=str(tmp_path / "whet.db"), sampler="random", seed=1)

@@ -199,9 +199,10 @@ def test_a_script_beyond_its_memory_is_ended(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "hungry.py").write_text(
         "import os, sys, time\n"
         "if sys.argv[1] == '1':\n"
-        "    if os.fork() == 0: os.setsid()\n"
-        "    held = [os.urandom(1 << 20) * 10 for _ in range(60)]\n"
-        "    time.sleep(15)\n"
+        "    if os.fork() == 0:\n"  # it is the child that takes it, and the trial that waits
+        "        os.setsid()\n"
+        "        held = [os.urandom(1 << 20) * 10 for _ in range(60)]\n"
+        "    time.sleep(12)\n"
         "print('loss: 1')\n"
     )
     call("run", "--name", "s", "--minimize", "loss", "--memory", "300M", "hungry.py", "range(4)", expect=1)

@@ -23,6 +23,7 @@ def test_a_killed_workers_trial_comes_back_in_its_time(whet: Whet) -> None:
     _check(whet, 5)
 
 
+@pytest.mark.slow
 def test_a_killed_workers_trial_comes_back_on_postgresql(whet: Whet, postgres: Database) -> None:
     _check(whet, 5, "--store", postgres.url)
 

@@ -12,6 +12,7 @@ _SHORT = ("--trials", 4000, "--workers", 300, "--trial-ms", 600, "--lease", 2)
 _FAULTS = ("--first-fault", 0.5, "--fault-every", 0.5)
 
 
+@pytest.mark.slow
 def test_some_thousand_trials(whet: Whet) -> None:
     found = figures(whet, "soak", *_SHORT, *_FAULTS)
     assert found["trials, of"] == "4000, 4000"
@@ -21,7 +22,6 @@ def test_some_thousand_trials(whet: Whet) -> None:
     assert "failed" in found["states"]
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.slow
 def test_some_thousand_trials_on_postgresql(whet: Whet, own_postgres: Server) -> None:
     url = own_postgres.database().url

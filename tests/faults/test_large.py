@@ -108,16 +108,15 @@ assert study.best.number == n
 """
 
 
-@pytest.mark.parametrize("n", [2_000, pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("n", [20_000, pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_a_study_of_many_trials_is_shown_in_pages_and_goes_on(
     n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / ".whet/whet.db"
     _write(path, n)
-    bare, _ = peak_of("import whet.storage.sql, whet.study, scipy.special")
     peak, _ = peak_of(LOOKS, path, n)
-    assert peak < bare + 20  # a page of trials, and counts: the others are not read
+    assert peak < 90  # 60, a page of trials and counts: the others are not read; 20,000 of them would be 60 more
     peak, _ = peak_of(RESUMES, path, n)
     assert peak < 300
     assert f"{n + 1:,}" in call("history").out.replace(str(n + 1), f"{n + 1:,}")

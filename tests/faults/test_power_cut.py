@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -31,6 +32,14 @@ _SLOW = [pytest.mark.slow, pytest.mark.timeout(900)]
 def disk(tmp_path: Path) -> Iterator[PowerDisk]:
     with power_disk(tmp_path) as disk:
         yield disk
+
+
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder where writing through costs nothing, if there is one: files are cut off there thousands of times."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as folder:
+        yield Path(folder)
 
 
 def _seq(acknowledged: str) -> int:
@@ -116,8 +125,8 @@ def test_a_copy_taken_at_any_moment_holds_all_that_was_acknowledged(tmp_path: Pa
 
 
 @pytest.mark.parametrize("stride", [97, pytest.param(1, marks=_SLOW)])
-def test_a_log_of_the_store_may_lack_any_number_of_its_last_bytes(tmp_path: Path, stride: int) -> None:
-    path = tmp_path / "whet.db"
+def test_a_log_of_the_store_may_lack_any_number_of_its_last_bytes(quick_folder: Path, stride: int) -> None:
+    path = quick_folder / "whet.db"
     with closing(open_store(path)) as store:
         writer = Writer(store, store.create("a", settings_of()).id)
         for _ in range(6):
@@ -125,7 +134,7 @@ def test_a_log_of_the_store_may_lack_any_number_of_its_last_bytes(tmp_path: Path
         whole = store.events(writer.study)
         main, log = path.read_bytes(), path.with_name("whet.db-wal").read_bytes()
     assert len(log) > 4096
-    copy = tmp_path / "copy" / "whet.db"
+    copy = quick_folder / "copy" / "whet.db"
     n_events = []
     for n_missing in range(0, 4097, stride):
         copy.parent.mkdir()
@@ -145,18 +154,18 @@ def test_a_log_of_the_store_may_lack_any_number_of_its_last_bytes(tmp_path: Path
 
 @pytest.mark.parametrize("stride", [211, pytest.param(1, marks=_SLOW)])
 def test_the_output_of_a_killed_trial_may_end_anywhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stride: int
+    quick_folder: Path, monkeypatch: pytest.MonkeyPatch, stride: int
 ) -> None:
     """Logs and metrics are for people: none of them is needed to show a trial, or to go on with its study."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "train.py").write_text(
+    monkeypatch.chdir(quick_folder)
+    (quick_folder / "train.py").write_text(
         "import sys\n"
         "for step in range(60):\n"
         "    print(f'step={step} loss={1 / (step + 1)} \\u00e9\\x1b[31m|{\"x\" * 40}', flush=True)\n"
         "    print('warning: \\U0001f600', step, file=sys.stderr)\n"
     )
     call("run", "--name", "s", "--minimize", "loss", "train.py")
-    folder = tmp_path / ".whet/s/0"
+    folder = quick_folder / ".whet/s/0"
     names = ["stdout.log", "stderr.log", "metrics.jsonl"]
     whole = {name: (folder / name).read_bytes() for name in names}
     assert len(whole["metrics.jsonl"]) > 4096

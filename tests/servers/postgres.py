@@ -133,10 +133,11 @@ class Server:
             raise RuntimeError(f"PostgreSQL, {what}: {answer or 'its keeper has ended'}")
 
     # ---------------------------------------------------------------------------------------------- its databases
-    def database(self, name: str = "") -> Database:
-        """Create a database."""
-        database = Database(self, name or f"whet_{secrets.token_hex(6)}")
-        self.do(f'CREATE DATABASE "{database.name}"')
+    def database(self, copied: Database | None = None) -> Database:
+        """Create a database, empty or *copied* from one that nobody is connected to."""
+        database = Database(self, f"whet_{secrets.token_hex(6)}")
+        template = f' TEMPLATE "{copied.name}"' if copied else ""
+        self.do(f'CREATE DATABASE "{database.name}"{template}')
         return database
 
     def drop(self, database: Database) -> None:

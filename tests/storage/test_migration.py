@@ -83,8 +83,22 @@ def test_an_older_file_has_the_tables_of_a_new_one_in_the_end(path: Path, tmp_pa
     columns = []
     for file in (path, tmp_path / "new.db"):
         with closing(sqlite3.connect(file)) as connection:
-            columns.append({name: connection.execute(f"PRAGMA table_info({name})").fetchall() for name in _TABLES})
+            found = {name: connection.execute(f"PRAGMA table_info({name})").fetchall() for name in _TABLES}
+            keys = {name: connection.execute(f"PRAGMA foreign_key_list({name})").fetchall() for name in _TABLES}
+            columns.append((found, keys))
+            assert all(found.values())
     assert columns[0] == columns[1]
+
+
+def test_leases_are_kept_in_what_was_an_older_file(path: Path) -> None:
+    with closing(SqlStore(path)) as store:
+        store.lease(1, "a", for_s=0.001)
+        while store.lease(1) != {"a"}:
+            pass
+        assert store.lease(2) == frozenset()
+        store.delete(1)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM lease").fetchone() == (0,)
 
 
 def test_what_the_log_holds_is_in_the_copy_too(path: Path, version: int) -> None:

@@ -95,9 +95,9 @@ def test_memory_has_no_file(given: str | None, tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("postgresql://host/db", "SQLite files only"),
-        ("postgresql+psycopg://host/db", "SQLite files only"),
-        ("postgres://host/db", "SQLite files only"),
+        ("postgresql://host:port/db", "cannot be read as the URL"),
+        ("postgresql+psycopg://host/db?no_such=1", "cannot be read as the URL"),
+        ("postgres://host/db?sslmode", "cannot be read as the URL"),
         ("mysql://host/db", "no store that whet knows"),
         ("sqlite://x.db", "three slashes, as in sqlite:///x.db"),
         ("sqlite:///x.db?timeout=3", "no options"),

@@ -233,12 +233,12 @@ def guest(postgres: Database) -> Iterator[str]:
 
 
 def test_who_may_only_look_can_look(postgres: Database, guest: str) -> None:
-    with pytest.raises(StoreFull, match="permission denied.*needs CREATE"):
+    with pytest.raises(StoreFull, match=r"permission denied.*needs CREATE"):
         open_store(guest)
     with closing(open_store(postgres.url)) as store:
         study = Writer(store, store.create("a", settings_of()).id)
         study.complete(loss=1.0)
-    with pytest.raises(StoreFull, match="permission denied.*all rights"):
+    with pytest.raises(StoreFull, match=r"permission denied.*all rights"):
         open_store(guest)
     role = guest.partition("://")[2].partition(":")[0]
     _do(postgres, f"GRANT USAGE ON SCHEMA whet TO {role}")
@@ -285,6 +285,7 @@ def test_settings_of_the_database_change_nothing(postgres: Database) -> None:
         )
         connection = store._database._connection  # type: ignore[attr-defined]
         assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
+        assert connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("10s",)
 
 
 # ---- connections that break
@@ -372,6 +373,21 @@ def test_a_server_that_is_started_anew_is_waited_for(own_postgres: Server) -> No
         timer.join()
         with closing(open_store(database.url)) as other, pytest.raises(StudyBusy), other.hold(writer.study):
             pass
+
+
+def test_what_nobody_could_renew_while_the_server_was_down_has_not_run_out(own_postgres: Server) -> None:
+    database = own_postgres.database()
+    with closing(open_store(database.url)) as store, closing(open_store(database.url)) as other:
+        study = store.create("a", settings_of()).id
+        with store.hold(study):
+            store.lease(study, "a", for_s=1000.0)
+            store.lease(study, "b", for_s=0.001)
+            own_postgres.restart()
+            for table in ("holding", "lease"):  # as if it had been down for long
+                own_postgres.do(f"UPDATE whet.{table} SET ends_at = 0", database=database.name)
+            assert other.lease(study) == {"b"}
+            with pytest.raises(StudyBusy), other.hold(study):
+                pass
 
 
 def test_a_server_that_stays_away_is_said_and_nothing_is_stuck(own_postgres: Server) -> None:
@@ -503,7 +519,7 @@ def test_who_was_thought_lost_cannot_write_as_the_holder_any_more(
         assert writer.write(reserve=1) == [0]
         _do(postgres, "UPDATE whet.holding SET id = 'another', owner = '\"elsewhere:1:x\"', "
             "who = '\"pid 1 on elsewhere\"', ends_at = 1e12")  # fmt: skip
-        with pytest.raises(StudyBusy, match="run by pid 1 on elsewhere.*taken for lost"):  # noqa: PT012
+        with pytest.raises(StudyBusy, match=r"run by pid 1 on elsewhere.*taken for lost"):
             for _ in range(100):
                 time.sleep(0.05)
                 writer.write(durable=False)

@@ -53,10 +53,21 @@ def _do(database: Database, sql: str) -> list[tuple[object, ...]]:
     return database.server.do(sql, database=database.name)
 
 
+@pytest.fixture(scope="module")
+def sound(postgres_server: Server) -> Iterator[Database]:
+    """A database to be copied, not changed."""
+    database = postgres_server.database()
+    _fill(database.url)
+    yield database
+    postgres_server.drop(database)
+
+
 @pytest.fixture
-def filled(postgres: Database) -> Database:
-    _fill(postgres.url)
-    return postgres
+def filled(sound: Database, postgres_server: Server) -> Iterator[Database]:
+    """A copy to damage."""
+    database = postgres_server.database(copied=sound)
+    yield database
+    postgres_server.drop(database)
 
 
 def test_a_sound_database_is_clean(filled: Database) -> None:
@@ -94,7 +105,6 @@ def test_leases_are_counted(filled: Database) -> None:
         ("UPDATE whet.event SET payload = '{' WHERE study = 1 AND seq = 100", "cannot be read"),
         ("UPDATE whet.study SET settings = 'nothing' WHERE name = 'one'", "did not write"),
         ("UPDATE whet.trial SET value = 7 WHERE study = 1 AND number = 6", "trial 6 is ranked by 7.0"),
-        ("DROP TABLE whet.curve", "whet.curve"),
     ],
 )
 def test_what_is_wrong_is_said(filled: Database, damage: str, said: str) -> None:
@@ -102,6 +112,12 @@ def test_what_is_wrong_is_said(filled: Database, damage: str, said: str) -> None
     findings = look(filled.url).findings
     assert any(said in finding for finding in findings), findings
     assert all(filled.server.password not in finding for finding in findings)
+
+
+def test_a_table_that_is_missing_is_said(filled: Database) -> None:
+    _do(filled, "DROP TABLE whet.curve")
+    with pytest.raises(StoreDamaged, match="whet.curve"):
+        look(filled.url)
 
 
 def test_rights_that_are_missing_are_named(filled: Database) -> None:

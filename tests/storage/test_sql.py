@@ -6,7 +6,10 @@ import fcntl
 import os
 import signal
 import sqlite3
+import stat
 import threading
+import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -165,3 +168,78 @@ def test_frequent_questions_are_look_ups(store: SqlStore, query: str) -> None:
     plan = connection.execute(f"EXPLAIN QUERY PLAN {getattr(SQL, query)}", dict.fromkeys(names, 1)).fetchall()
     steps = [step for *_, step in plan]
     assert not [step for step in steps if step.startswith("SCAN") or "TEMP B-TREE" in step], steps
+
+
+# ---- leases
+
+
+def test_who_looks_at_leases_writes_nothing(writer: Writer) -> None:
+    said: list[str] = []
+    writer.store.lease(writer.study, "a", for_s=60.0)
+    writer.store._database._connection.set_trace_callback(said.append)  # type: ignore[attr-defined]
+    writer.store.lease(writer.study)
+    assert said[0] == "BEGIN"
+    assert not [statement for statement in said if statement.startswith(("INSERT", "DELETE", "UPDATE"))]
+
+
+def test_a_lease_costs_no_fsync(writer: Writer) -> None:
+    connection = writer.store._database._connection  # type: ignore[attr-defined]
+    writer.store.lease(writer.study, "a", for_s=60.0)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (1,)
+
+
+def test_leases_end_when_the_host_is_started_anew(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock starts anew with it, so what it says of a time before means nothing."""
+    store, study = writer.store, writer.study
+    store.lease(study, "a", for_s=1000.0)
+    monkeypatch.setattr("whet.storage.sqlite.boot_id", lambda: "another boot")
+    assert store.lease(study) == {"a"}
+    assert store.lease(study, "b", for_s=1000.0) == {"a"}
+    monkeypatch.undo()
+    assert store.lease(study) == {"b"}
+
+
+def test_leases_do_not_heed_the_wall_clock(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, study = writer.store, writer.study
+    store.lease(study, "a", for_s=1000.0)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1e6)
+    assert store.lease(study) == frozenset()
+
+
+# ---- for its owner alone
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[None]:
+    """No umask that would hide what we make."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.usefixtures("open_to_all")
+def test_what_the_store_makes_only_its_owner_can_read(tmp_path: Path) -> None:
+    path = tmp_path / "new" / ".whet" / "whet.db"
+    with closing(SqlStore(path)) as store:
+        study = Writer(store, store.create("a", settings_of()).id)
+        with store.hold(study.study):
+            study.complete(loss=1.0)
+            modes = {entry.name: _mode(entry) for entry in path.parent.iterdir()}
+    names = ("whet.db", "whet.db-wal", "whet.db-shm", "whet.db.lock", f"whet.db.{study.study}.lock")
+    assert modes == dict.fromkeys(names, 0o600)
+    assert (_mode(path.parent), _mode(path.parent.parent)) == (0o700, 0o700)
+
+
+@pytest.mark.usefixtures("open_to_all")
+def test_what_is_there_already_keeps_its_mode(path: Path) -> None:
+    SqlStore(path).close()
+    path.chmod(0o640)
+    path.parent.chmod(0o750)
+    with closing(SqlStore(path)) as store:
+        store.create("a", settings_of())
+        assert (_mode(path), _mode(path.with_name("whet.db-wal")), _mode(path.parent)) == (0o640, 0o640, 0o750)

@@ -41,7 +41,7 @@ _PATIENCE_S = 10.0
     "destination",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Save what can be read of a damaged store into a new FILE; the damaged one is left as it is.",
+    help="Save what can be read of a damaged store, or one on a server, in a new FILE; the store is left as it is.",
 )
 @store_option
 def doctor_command(destination: Path | None, store: str | None) -> int:

@@ -20,6 +20,7 @@ from whet.core.protocols import Store, StudyRecord
 from whet.core.trial import Trial
 from whet.describe import state_text, trial_name
 from whet.errors import UsageError
+from whet.storage.places import place_on_server
 from whet.text import counted, one_line
 
 _LOOK_S = 0.2
@@ -66,7 +67,9 @@ def logs_command(
                 _follow(studies, target.study, target.number, logs, printer)
                 return 0
             has_any = _print_new(logs, printer, is_all=True)
-    return 0 if has_any else _explain_nothing(trial, attempt, folder, names)
+    return (
+        0 if has_any else _explain_nothing(trial, attempt, folder, names, is_shared=bool(place_on_server(studies.url)))
+    )
 
 
 def _print_new(logs: Sequence[GrowingLog], printer: Printer, *, is_all: bool) -> bool:
@@ -103,8 +106,11 @@ def _follow(store: Store, study: StudyRecord, number: int, logs: Sequence[Growin
         time.sleep(_LOOK_S)
 
 
-def _explain_nothing(trial: Trial, attempt: int | None, folder: Path, names: Sequence[str]) -> int:
-    """Say why there is nothing to print, and return the exit code: 0 if the trial has been quiet."""
+def _explain_nothing(trial: Trial, attempt: int | None, folder: Path, names: Sequence[str], *, is_shared: bool) -> int:
+    """Say why there is nothing to print, and return the exit code: 0 if the trial has been quiet.
+
+    With *is_shared* the study is used from several machines.
+    """
     is_there = any(os.path.lexists(folder / name) for name in names)
     if is_there:
         text = f"trial {trial.number} has printed nothing"
@@ -113,7 +119,8 @@ def _explain_nothing(trial: Trial, attempt: int | None, folder: Path, names: Seq
     elif attempt is not None and attempt > trial.attempt:
         text = f"trial {trial.number} has had {counted(trial.attempt, 'attempt')}, so there is none numbered {attempt}"
     else:
-        text = f"the logs of trial {trial.number} are not there: {folder}"
+        elsewhere = "; each machine keeps those of the trials that it ran" if is_shared else ""
+        text = f"the logs of trial {trial.number} are not there: {folder}{elsewhere}"
     say(f"whet: {text}", err=True)
     return 0 if is_there else 1
 

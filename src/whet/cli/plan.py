@@ -18,6 +18,7 @@ from whet.schedulers.names import SCHEDULERS, scheduler_from
 from whet.space.domain import Float
 from whet.space.dsl import Drawn, Open
 from whet.space.grid import n_configs
+from whet.space.plain import shortened
 from whet.space.space import Space
 from whet.text import number
 
@@ -176,7 +177,7 @@ def _known(option: str, name: str, built: Sequence[str], later: Sequence[str]) -
         raise UsageError(f"{option} {name} is not available in this version of whet; available: {available}")
     near = difflib.get_close_matches(plain, built, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise UsageError(f"{option} {name!r} is unknown{hint} (available: {available})")
+    raise UsageError(f"{option} {shortened(repr(name))} is unknown{hint} (available: {available})")
 
 
 def _plain(name: str) -> str:

@@ -11,7 +11,7 @@ _SECRET = re.compile(
     r"|secret[-_]access[-_]key)"
     # a token is more often a piece of text than a password
     r"|(?:.*[-_.])?(?:access|api|app|auth|bearer|bot|gh|github|gitlab|hf|hub|huggingface|oauth|refresh|secret"
-    r"|security|session|wandb)[-_]?token|token",
+    r"|security|session|wandb)[-_]?token|(?:.*\.)?token",
     re.IGNORECASE,
 )
 _IN_URL = re.compile(r"(?<=://)([^/?#\s:@]*):([^/?#\s]*)@")

@@ -29,6 +29,7 @@ from whet.errors import StudyBusy, UsageError
 from whet.schedulers.names import described, settings_text
 from whet.space.grid import n_configs
 from whet.stopping import Limits
+from whet.storage.locks import Holder
 from whet.study import load
 from whet.text import counted, one_line
 from whet.text import duration as duration_text
@@ -210,7 +211,8 @@ def _pass_on(store: Store, study: StudyRecord, changes: _Changes, limits: Limits
         raise UsageError(f"--workers cannot change while {study.holder} runs {study.name!r}; first: {stop}")
     if not changes.is_of_limits:
         raise StudyBusy(
-            f"study {study.name!r} is being run by {study.holder}; to look: {hint('status', study.name, where)}; "
+            f"study {study.name!r} is being run by {Holder(str(study.holder), study.held_since)}; "
+            f"to look: {hint('status', study.name, where)}; "
             f"to end it: {hint('stop', study.name, where)}"
         )
     before = Limits(**study.settings.get("limits", {}))

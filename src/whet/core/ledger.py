@@ -17,7 +17,7 @@ from whet.core.trial import Trial
 from whet.errors import StateError
 from whet.space.plain import value_key
 
-_FROM_KNOWN = (Kind.ASKED, Kind.RESUMED, Kind.STOPPED)  # kinds of drafts that others may have been faster with
+_BEGUN = (Kind.RESUMED, Kind.STOPPED)  # kinds of drafts about trials that others may have gone on with
 _SAID_ON_THE_WAY = (Kind.REPORTED, Kind.ANNOTATED)
 
 
@@ -70,7 +70,7 @@ class Ledger:
             if known is not None and (refused(drafts, known, now, room) or resumed_since(drafts, known, now)):
                 raise StateError("a config, a place in a bracket or a trial that somebody else has got meanwhile")
 
-        is_checked = known is not None and any(d.kind in _FROM_KNOWN and d.token is None for d in drafts)
+        is_checked = known is not None and self._may_be_late(drafts, room)
         if reserve or any(draft.kind is Kind.STARTED for draft in drafts):
             self.lease.keep()  # before anybody can see what it is for
         with self._lock:
@@ -99,6 +99,12 @@ class Ledger:
         """Return the seconds since the attempt *token* was begun, if it was begun here."""
         began = self._began.get(token or "")
         return None if began is None else time.monotonic() - began
+
+    def _may_be_late(self, drafts: Sequence[Draft], room: Mapping[int, int] | None) -> bool:
+        """Tell whether others may be faster with any of *drafts*: to fold what they wrote takes time, and all wait."""
+        kinds = {draft.kind for draft in drafts if draft.token is None}
+        is_limited = bool(room) or self.history.problem.space.is_finite
+        return not kinds.isdisjoint(_BEGUN) or (Kind.ASKED in kinds and is_limited)
 
     def catch_up(self) -> list[Event]:
         """Fold what other processes have written; return their events."""

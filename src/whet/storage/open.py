@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whet.errors import UsageError
+from whet.errors import StoreUnsafe, UsageError
+from whet.private import foreign_link
 
 if TYPE_CHECKING:
     from whet.core.protocols import Store
@@ -39,6 +40,9 @@ def open_store(store: str | Path | Store | None, *, must_exist: bool = False) ->
     path = file_of(store)
     if path is None:
         return _in_memory()
+    foreign = foreign_link(path)
+    if foreign is not None:
+        raise StoreUnsafe(f"{path} is reached by {foreign}, a link that another user has made; give the path behind it")
     from whet.storage.sql import SqlStore
 
     return SqlStore(path, must_exist=must_exist)

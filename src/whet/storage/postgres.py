@@ -8,13 +8,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
 
 from whet.core.owner import is_gone
 from whet.errors import StoreError, StudyBusy
+from whet.storage import schema
 from whet.storage.database import Session, T
 from whet.storage.holdings import Holding, holders
 from whet.storage.locks import Holder
@@ -29,6 +30,7 @@ from whet.storage.postgres_link import (
     store_error,
 )
 from whet.storage.postgres_tables import NOW, PUT, SCHEMA, SQL, prepare, put_rows
+from whet.storage.postgres_wire import Wire
 from whet.storage.rows import Written
 from whet.storage.urls import without_password
 
@@ -36,9 +38,17 @@ _WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 _KEPT_S = 7 * 24 * 3600.0  # receipts of sessions that did not end well
+# This transaction does not wait for the disk, the next one does: see `PostgresDatabase.write`.
 _RECEIPT = (
-    f"INSERT INTO {SCHEMA}.receipt (session, last, at) VALUES (%(session)s, %(last)s, {NOW}) "  # noqa: S608
+    "WITH level AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)) "  # noqa: S608
+    f"INSERT INTO {SCHEMA}.receipt (session, last, at) SELECT %(session)s, %(last)s, {NOW} FROM level "
     "ON CONFLICT (session) DO UPDATE SET last = excluded.last, at = excluded.at"
+)
+# Writers of a study wait in line, and hand it on when they commit: not yet on the disk, see `PostgresDatabase.write`.
+_ALONE = f"SELECT pg_advisory_xact_lock({schema.APPLICATION_ID}, hashint8(%(study)s))"
+_LASTING = f"UPDATE {SCHEMA}.receipt SET at = {NOW} WHERE session = %(session)s"  # noqa: S608
+_IS_ON_DISK = (
+    "SELECT CASE WHEN pg_is_in_recovery() THEN true ELSE pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn() END"
 )
 # Waits for a transaction of this session that has not ended yet, if there is one: it has written its receipt first.
 _LAST_RECEIPT = (
@@ -46,48 +56,6 @@ _LAST_RECEIPT = (
     "ON CONFLICT (session) DO UPDATE SET at = excluded.at RETURNING last"
 )
 _OLD_RECEIPTS = f"DELETE FROM {SCHEMA}.receipt WHERE session = %(session)s OR at < {NOW} - {_KEPT_S}"  # noqa: S608
-
-
-class _Session:
-    """A transaction on *connection*. With a *pipeline*, statements travel together, when the first row is needed."""
-
-    def __init__(self, connection: psycopg.Connection, pipeline: psycopg.Pipeline | None) -> None:
-        self._connection, self._pipeline = connection, pipeline
-        self._is_underway = False
-
-    def execute(self, query: str, parameters: Mapping[str, Any] | None = None, /) -> _Rows:
-        cursor = self._connection.cursor(binary=True)
-        cursor.execute(query.encode(), parameters)
-        self._is_underway = True
-        return _Rows(self, cursor)
-
-    def settle(self) -> None:
-        """Wait for the answers to all that was sent.
-
-        The server is told that nothing follows for now: else it would take us for busy, and if we are suspended before
-        the transaction ends, it would never end it (`idle_in_transaction_session_timeout`).
-        """
-        if self._is_underway and self._pipeline is not None:
-            self._pipeline.sync()
-        self._is_underway = False
-
-
-class _Rows:
-    """The rows that a statement gives, once its answer is there."""
-
-    def __init__(self, session: _Session, cursor: psycopg.Cursor[Any]) -> None:
-        self._session, self._cursor = session, cursor
-
-    def fetchone(self) -> Any:
-        self._session.settle()
-        return self._cursor.fetchone()
-
-    def fetchall(self) -> list[Any]:
-        self._session.settle()
-        return self._cursor.fetchall()
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.fetchall())
 
 
 class PostgresDatabase:
@@ -121,7 +89,9 @@ class PostgresDatabase:
         self._lost: dict[int, str] = {}  # studies that this process ran, and whom they were given to since
 
         def first() -> None:
-            prepare(self._connected(), self.place, must_exist=must_exist)
+            self._connected()
+            assert self._connection is not None
+            prepare(self._connection, self.place, must_exist=must_exist)
             self._is_verified = True
 
         try:
@@ -131,13 +101,25 @@ class PostgresDatabase:
             raise
 
     # ------------------------------------------------------------------------------------------------ transactions
-    def read(self, work: Callable[[_Session], T]) -> T:
+    def read(self, work: Callable[[Wire], T]) -> T:
         """See `Database.read`."""
-        with self._mutex:
-            return self._insisting(lambda: self._transaction(_READING, work))
 
-    def write(self, work: Callable[[_Session], T], *, study: int | None = None, durable: bool = True) -> T:
-        """See `Database.write`. All are durable: what others have seen must not be gone after a crash of the server."""
+        def seen(wire: Wire) -> tuple[T, bool]:
+            result = work(wire)
+            return result, wire.execute(_IS_ON_DISK).fetchone()[0]
+
+        with self._mutex:
+            result, is_on_disk = self._insisting(lambda: self._transaction(_READING, seen))
+            if not is_on_disk:
+                self._insisting(self._wait_for_disk)
+            return result
+
+    def write(self, work: Callable[[Wire], T], *, study: int | None = None, durable: bool = True) -> T:
+        """See `Database.write`. What anybody has written or seen is on the disk: it must not be gone after a crash.
+
+        So all writes are durable. But a study is handed on to the next writer before: the log of the server is written
+        in order, so what the next one commits lasts only if this does, and many wait for the disk together.
+        """
         with self._mutex:
             if study in self._lost:
                 raise StudyBusy(self._lost[study])
@@ -145,9 +127,11 @@ class PostgresDatabase:
             receipt = {"session": self._session, "last": self._n_commits}
             computed: list[T] = []  # by a transaction whose fate is not known
 
-            def receipted(session: _Session) -> T:
-                session.execute(_RECEIPT, receipt)
-                result = work(session)
+            def receipted(wire: Wire) -> T:
+                wire.execute(_RECEIPT, receipt)
+                if study is not None:
+                    wire.execute(_ALONE, {"study": study})
+                result = work(wire)
                 computed.append(result)
                 return result
 
@@ -159,25 +143,29 @@ class PostgresDatabase:
 
             return self._insisting(once)
 
-    def _transaction(self, begin: str, work: Callable[[_Session], T]) -> T:
-        connection = self._connected()
-        together = connection.pipeline() if psycopg.Pipeline.is_supported() else nullcontext()
+    def _transaction(self, begin: str, work: Callable[[Wire], T]) -> T:
+        wire = self._connected()
         try:
-            with together as pipeline:
-                session = _Session(connection, pipeline)
-                session.execute(begin)
-                result = work(session)
-                session.execute("COMMIT")
+            wire.begin(begin)
+            result = work(wire)
+            wire.execute("COMMIT")
+            if begin == _WRITING:
+                wire.execute(_LASTING, {"session": self._session})
+            wire.end()
         except BaseException:
-            with suppress(psycopg.Error):
-                connection.rollback()
+            wire.undo()
             raise
         return result
 
+    def _wait_for_disk(self) -> None:
+        """Wait until what was seen is on the disk; who may only look cannot, and writes nothing that relies on it."""
+        with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
+            self._transaction(_WRITING, lambda wire: wire.execute(_LAST_RECEIPT, {"session": self._session}))
+
     def _is_committed(self, receipt: Mapping[str, Any]) -> bool:
         """Tell whether the transaction that wrote *receipt* is there, once it can come to be there no more."""
-        found: Any = self._connected().execute(_LAST_RECEIPT.encode(), receipt).fetchone()
-        return bool(found[0] == receipt["last"])
+        last = self._transaction(_WRITING, lambda session: session.execute(_LAST_RECEIPT, receipt).fetchone()[0])
+        return bool(last == receipt["last"])
 
     def _insisting(self, once: Callable[[], T]) -> T:
         """Do *once* again and again while it fails of what goes by, as when the server is started anew."""
@@ -234,14 +222,15 @@ class PostgresDatabase:
         """See `Database.forget`. Nothing is left."""
 
     # ------------------------------------------------------------------------------------------------ the connection
-    def _connected(self) -> psycopg.Connection:
+    def _connected(self) -> Wire:
         connection = self._connection
         if connection is None or is_broken(connection):
             self._connection = None
             if connection is not None:
                 connection.close()
-            self._connection = connection = connected(self._options, self._wait_s)
-        return connection
+            self._connection = connected(self._options, self._wait_s)
+            self._wire = Wire(self._connection)
+        return self._wire
 
     def _refuse_if_not_ours(self) -> None:
         if os.getpid() != self._pid:

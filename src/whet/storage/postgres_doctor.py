@@ -19,7 +19,10 @@ from whet.storage.urls import without_password
 
 _WAIT_S = 5.0
 _SERVER = """
-SELECT current_setting('server_version'), pg_database_size(current_database()), to_regclass(%(format)s) IS NOT NULL,
+SELECT current_setting('server_version'), pg_database_size(current_database()), EXISTS (
+    SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = %(schema)s AND c.relname = %(format)s
+  ),
   (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
   current_setting('max_connections')::int, current_setting('fsync'), current_setting('full_page_writes'),
   pg_is_in_recovery(), current_user::text, has_database_privilege(current_database(), 'CREATE')
@@ -70,7 +73,7 @@ def look(url: str) -> ServerState:
         raise first_error(error, place) or away(error, place) from error
     with closing(connection):
         try:
-            found: Any = connection.execute(_SERVER, {"format": f"{SCHEMA}.{schema.format_.name}"}).fetchone()
+            found: Any = connection.execute(_SERVER, {"schema": SCHEMA, "format": schema.format_.name}).fetchone()
             version, size_bytes, is_there, n_connections, most, fsync, pages, is_standby, user, may_create = found
             findings = _unsafe(place, {"fsync": fsync, "full_page_writes": pages})
             if is_standby:
@@ -96,7 +99,7 @@ def look(url: str) -> ServerState:
 
 def _unsafe(place: str, settings: Mapping[str, str]) -> list[str]:
     return [
-        f"the server of {place} runs with {name} = {value}, so a power cut may destroy it: turn it on in postgresql.conf"
+        f"the server of {place} has {name} = {value}, so a power cut may destroy it: turn it on in postgresql.conf"
         for name, value in settings.items()
         if value != "on"
     ]

@@ -88,16 +88,14 @@ def connected(options: dict[str, str], wait_s: float) -> psycopg.Connection:
     Raises:
         psycopg.Error: there is none.
     """
-    connection = psycopg.connect(**options, autocommit=True, prepare_threshold=0)  # type: ignore[arg-type]
+    connection = psycopg.connect(**options, autocommit=True, prepare_threshold=None)  # type: ignore[arg-type]
     try:
         settings = {**_SESSION, "lock_timeout": f"{max(1, round(1000 * wait_s))}ms"}
         names = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
-        # A commit that is acknowledged is on the disk; how many disks, the server's own setting may say.
-        durable = (
-            "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' "
-            "ELSE current_setting('synchronous_commit') END, false)"
-        )
-        connection.execute(f"SELECT {names}, {durable}".encode())
+        # A commit that is acknowledged is on the disk; on how many, the server's own setting may say.
+        level = "current_setting('synchronous_commit')"
+        lasting = f"set_config('synchronous_commit', CASE {level} WHEN 'off' THEN 'on' ELSE {level} END, false)"
+        connection.execute(f"SELECT {names}, {lasting}".encode())
     except BaseException:
         connection.close()
         raise

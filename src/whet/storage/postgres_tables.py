@@ -50,17 +50,21 @@ def _number(value: float | None) -> float | str | None:
     return value if value is None or math.isfinite(value) else str(value)  # JSON knows no infinity
 
 
-def _put(table: Table, *lasting: Column[Any]) -> str:
+def _add(table: Table) -> str:
     """Return the statement that writes the rows of *table* in the JSON object ``given.rows``, where there are any."""
     names = ", ".join(f'"{column.name}"' for column in table.columns)
     typed = ", ".join(f'"{column.name}" {_type(column)}' for column in table.columns)
-    key = [column.name for column in table.primary_key]
-    changed = ", ".join(f'"{c.name}" = {_new(table, c, lasting)}' for c in table.columns if c.name not in key)
     return (
         f"INSERT INTO {SCHEMA}.{table.name} ({names}) SELECT {names} "  # noqa: S608
-        f"FROM given, json_to_recordset(given.rows->'{table.name}') AS row({typed}) "
-        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changed}"
+        f"FROM given, json_to_recordset(given.rows->'{table.name}') AS row({typed})"
     )
+
+
+def _put(table: Table, *lasting: Column[Any]) -> str:
+    """Return one that also writes over rows with the same key, but for what the columns *lasting* hold once."""
+    key = [column.name for column in table.primary_key]
+    changed = ", ".join(f'"{c.name}" = {_new(table, c, lasting)}' for c in table.columns if c.name not in key)
+    return f"{_add(table)} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changed}"
 
 
 def _new(table: Table, column: Column[Any], lasting: Collection[Column[Any]]) -> str:
@@ -75,7 +79,7 @@ def _type(column: Column[Any]) -> str:
 # All rows of an append in one statement, which is faster for both sides than one for each row.
 PUT = (
     "WITH given AS (SELECT %(rows)s::json AS rows), "
-    f"events AS ({_put(schema.event)}), "
+    f"events AS ({_add(schema.event)}), "
     f"trials AS ({_put(schema.trial, schema.trial.c.ended_seq)}), "
     f"curves AS ({_put(schema.curve)}) "
     f"{SQL.set_progress}"

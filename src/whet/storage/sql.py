@@ -38,7 +38,7 @@ class _Standing(NamedTuple):
     """How a study stands when an append begins."""
 
     progress: Progress
-    foreign: list[Event]  # others' events that the caller does not know
+    foreign: list[Any]  # rows of others' events that the caller does not know, to be decoded when nobody waits for us
     free: list[int]  # numbers that were released, as many as may be needed
     known: dict[int, Trial]  # unfinished trials as they are now; there may be others
     find: Callable[[int], Trial | None]
@@ -160,7 +160,7 @@ class SqlStore:
         def work(session: Session) -> tuple[Batch, _Standing, list[int]]:
             standing = self._standing(session, study, drafts, after, reserve)
             if check is not None:
-                check(standing.foreign)
+                check(self._events_of(standing.foreign))
             batch = Batch(standing.progress, standing.find)
             batch.add_all(drafts, fresh)
             numbers = batch.reserve(reserve, standing.free, owner, below) if reserve else []
@@ -175,7 +175,7 @@ class SqlStore:
             else:
                 known[number] = trial
         self._known[study] = (batch.progress.seq, known)
-        return Appended([*standing.foreign, *batch.events], batch.refused, numbers)
+        return Appended([*self._events_of(standing.foreign), *batch.events], batch.refused, numbers)
 
     def _standing(
         self, session: Session, study: int, drafts: Sequence[Draft], after: int | None, reserve: int
@@ -187,7 +187,7 @@ class SqlStore:
         sql, of_study = self._sql, {"study_id": study, "limit": NO_LIMIT}
         seq, known = self._known.get(study, (0, {}))
         numbers = {draft.trial for draft in drafts if draft.trial is not None}
-        progress_row = session.execute(sql.progress_alone, of_study)
+        progress_row = session.execute(sql.progress, of_study)
         event_rows = None if after is None else session.execute(sql.events, {**of_study, "after": after})
         trial_rows = {n: session.execute(sql.trial, {**of_study, "number": n}) for n in numbers - known.keys()}
         # As many as this batch may change, and those that it asks for: see `Batch.reserve`.
@@ -198,7 +198,7 @@ class SqlStore:
                 f"{self._database.place} has only {progress.seq} of the {after} events of study {study} that this "
                 "process has seen: an older copy was put in its place. Start this process again"
             )
-        foreign = self._decoded(lambda: [rows.event_of(row) for row in event_rows or ()])
+        foreign = [] if event_rows is None else event_rows.fetchall()
         if after is not None and after <= seq:
             known = _untouched(known, seq, foreign)
         elif seq != progress.seq:
@@ -236,11 +236,14 @@ class SqlStore:
             return found.fetchall()
 
         found = self._database.read(work)
-        events = self._decoded(lambda: [rows.event_of(row) for row in found])
+        events = self._events_of(found)
         seq, known = self._known.get(study, (0, {}))
         if events and after <= seq < events[-1].seq:
-            self._known[study] = events[-1].seq, _untouched(known, seq, events)
+            self._known[study] = events[-1].seq, _untouched(known, seq, found)
         return events
+
+    def _events_of(self, found: Sequence[Any]) -> list[Event]:
+        return self._decoded(lambda: [rows.event_of(row) for row in found])
 
     # ------------------------------------------------------------------------------------------------ what is known
     def load(self, study: int) -> History:
@@ -359,7 +362,7 @@ class SqlStore:
             ) from error
 
 
-def _untouched(known: Mapping[int, Trial], seq: int, events: Sequence[Event]) -> dict[int, Trial]:
-    """Return those of the trials *known* as they were at *seq* that none of *events* since then is about."""
-    touched = {event.trial for event in events if event.seq > seq}
+def _untouched(known: Mapping[int, Trial], seq: int, events: Sequence[Any]) -> dict[int, Trial]:
+    """Return those of the trials *known* as they were at *seq* that no event since then is about, of rows *events*."""
+    touched = {number for at, _, number, *_ in events if at > seq}
     return {number: trial for number, trial in known.items() if number not in touched}

@@ -59,7 +59,6 @@ class Statements:
         self.study_name = compiled(select(study.c.name).where(of_study))
         self.settings = compiled(select(study.c.settings).where(of_study))
         self.progress = compiled(select(*_PROGRESS).where(of_study))
-        self.progress_alone = compiled(select(*_PROGRESS).where(of_study).with_for_update(key_share=True))
         self.add_study = compiled(insert(study).values(_parameters(study.c, but="id")).returning(study.c.id))
         self.set_progress = compiled(update(study).where(of_study).values(_parameters(_PROGRESS)))
         self.set_settings = compiled(update(study).where(of_study).values(settings=bindparam("new_settings")))
