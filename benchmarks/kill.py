@@ -172,9 +172,9 @@ def main() -> None:
     with place(options) as here:
         coordinators, workers = Totals(), Totals()
         while coordinators.kills < options.coordinator_kills:
-            killed_study(
-                here, draw, min(_KILLS_OF_ONE_STUDY, options.coordinator_kills - coordinators.kills), coordinators
-            )
+            n_kills = min(_KILLS_OF_ONE_STUDY, options.coordinator_kills - coordinators.kills)
+            killed_study(here, draw, n_kills, coordinators)
+            print(f"{coordinators.kills} coordinators killed", file=sys.stderr)
         while workers.with_a_trial < options.worker_kills:
             n_kills = min(_WORKER_KILLS_OF_ONE_STUDY, options.worker_kills - workers.with_a_trial)
             kill_workers(here, n_kills, draw, workers)

@@ -7,9 +7,11 @@ whet can see (a UTS namespace with another name; needs root): only its lease tel
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -40,7 +42,7 @@ LEASE_S = 2.0
 KINDS = ("ask", "inline", "processes")
 _CLONE_NEWUTS = 0x04000000
 _CONFIGS_PER_KILL = 14
-_N_SPARE = 80
+_N_SPARE = 300  # that are left when the last one is killed: others ask all the while
 _LONGEST_S = 0.25
 _PATIENCE_S = 20.0  # without any trial that ends
 
@@ -53,6 +55,7 @@ def work(kind: str, store: str, name: str, log: str, seed: int) -> None:
     draw = random.Random(seed)
     if seed % 2 and os.geteuid() == 0 and ctypes.CDLL(None).unshare(_CLONE_NEWUTS) == 0:
         socket.sethostname(f"elsewhere{seed}")
+    faulthandler.register(signal.SIGUSR1)
     warnings.simplefilter("error", whet.errors.LateReportWarning)
     study = whet.load(name, store)
     with Path(log).open("a", buffering=1) as file:
@@ -168,7 +171,7 @@ def kill_workers(place: Place, n_kills: int, draw: random.Random, totals: Totals
         crew.hire(KINDS[index % len(KINDS)])
     deaths: list[Death] = []
     n_hit = 0
-    while n_hit < n_kills and n_done(study) < 40 * width - n_workers:
+    while n_hit < n_kills and n_done(study) < 40 * width - _N_SPARE // 2:
         time.sleep(draw.uniform(0.1, 0.5))
         owners = {trial.owner.split(":")[1] for trial in study.ledger.history.running if trial.owner}
         ready = [worker for worker in crew.look() if str(worker.pid) in owners]
@@ -179,6 +182,9 @@ def kill_workers(place: Place, n_kills: int, draw: random.Random, totals: Totals
             n_hit += str(deaths[-1].pid) in owners
     finish(crew, study, 40 * width)
     lives = lives_of(study)
+    for number, life in lives.items():
+        if life.asked and not life.ends:
+            print(f"trial {number} has not ended: {life}", file=sys.stderr)
     totals.add(violations(lives, crew.acknowledged(), 40 * width, planned))
     totals.add({"attempts taken from a worker that lived": n_taken_from_the_living(lives, deaths)})
     totals.add({"workers that ended with an error": crew.errors})
@@ -207,8 +213,10 @@ def finish(crew: Crew, study: Any, n_trials: int) -> None:
     while crew.look() and time.monotonic() < deadline:
         time.sleep(0.1)
     for worker in crew.look():
+        worker.send_signal(signal.SIGUSR1)  # says where it is
+        time.sleep(1)
         worker.kill()
-        worker.wait()
+        print(worker.args, worker.communicate()[1].decode(), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,46 @@ def test_a_run_waits_for_other_hosts_and_takes_over_when_their_lease_has_run_out
     assert len(noted.notices) == 1
     assert "waiting for 1 running elsewhere" in noted.notices[0]
     assert study.ledger.store.lease(study.ledger.study) == frozenset()
+
+
+def test_what_a_lost_process_began_since_the_log_was_read_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "whet.db"
+    study = study_with("none", 2, store=path)
+    theirs = whet.load("s", path)
+    theirs.ledger.store.lease(1, "some-other-host:1:abc", for_s=0.01)
+    assert started(theirs, "some-other-host:1:abc").number == 0
+    time.sleep(0.05)
+    executor = Scripted(by_number, 1, lambda n: time.sleep(0.2))
+    assert run(study, executor, Noted()) == Outcome("done")
+    assert sorted((trial.number, trial.attempt) for trial in study.trials) == [(0, 2), (1, 1)]
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True])
+def test_a_run_that_has_its_study_to_itself_ends_where_another_has_got_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_taken_over: bool
+) -> None:
+    """And not where somebody has only asked for a trial."""
+    path = tmp_path / "whet.db"
+    study = study_with("none", 4, store=path)
+    theirs = whet.load("s", path)
+    monkeypatch.setattr(run_module, "_COMMANDS_EVERY_S", 0.0)
+
+    def ask(n: int) -> None:
+        if n == 2:
+            started(theirs, "some-other-host:1:abc")
+            if is_taken_over:
+                _held_by(study, "pid 1 on some-other-host", monkeypatch)
+
+    outcome = run(study, Scripted(by_number, 1, ask), Noted(), is_only_runner=True)
+    assert outcome.reason == ("broken" if is_taken_over else "done")
+    assert ("some-other-host:1:abc has taken over the study" in outcome.message) is is_taken_over
+    n_ended = sum(trial.state is State.COMPLETED for trial in study.trials)
+    assert n_ended < 3 if is_taken_over else n_ended == 3
+
+
+def _held_by(study: Study, holder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = study.ledger.store.studies
+    monkeypatch.setattr(study.ledger.store, "studies", lambda name: [replace(records(name)[0], holder=holder)])
 
 
 @pytest.mark.parametrize("scheduler", ["none", "asha", "median"])

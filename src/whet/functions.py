@@ -32,7 +32,7 @@ from whet.private import make_folder
 from whet.run import Outcome, Runnable, run
 from whet.space.space import Space
 from whet.stopping import Limits, limits_of
-from whet.storage.places import database_file, study_dir
+from whet.storage.places import study_dir
 
 GRACE_S = 10.0  # that a trial has for its end once it was asked to end
 _LEAST_MEMORY = 1 << 20
@@ -239,7 +239,7 @@ def run_function(study: Runnable, job: Job, limits: Limits, folder: Path, observ
     with ledger.store.hold(ledger.study, shared=is_shared), ExitStack() as stack:
         ledger.catch_up()
         since = ledger.history.seq  # who asks to stop while the function is loaded is heard
-        _check(ledger.history, job, limits)
+        _check(ledger, job, limits)
         _amend(ledger, job, limits)
         try:
             executor = _executor(ledger.history, job, folder, observer, stack)
@@ -265,11 +265,15 @@ def n_to_do(history: History, limits: Limits) -> int | None:
     return history.first_beyond(min(bounds)) if bounds else None
 
 
-def _check(history: History, job: Job, limits: Limits) -> None:
+def _check(ledger: Ledger, job: Job, limits: Limits) -> None:
+    history = ledger.history
     check_bounds(history.problem.space, limits)
     check_workers(lookahead_of(history), job.workers)
-    ours = [trial.number for trial in history.running if not is_gone(trial.owner)]
-    if lookahead_of(history) is not None and ours:
+    if lookahead_of(history) is None:
+        return
+    lost = ledger.lease.lost(at_once=True)
+    ours = [trial.number for trial in history.running if not (is_gone(trial.owner) or trial.owner in lost)]
+    if ours:
         raise UsageError(
             f"this study is deterministic, so what is asked next waits for trial {ours[0]}, which was asked by hand "
             "and is running: tell or fail it first"
@@ -350,17 +354,12 @@ def _turn(folder: Path, observer: Observer) -> Iterator[Path]:
 
 
 class Folder:
-    """Where a study's trials keep their files: beside its database, or as long as this object lives."""
+    """Where a study's trials keep their files: beside its database, or (``is_kept``: no) as long as this object lives."""
 
     def __init__(self, url: str, name: str) -> None:
-        self._is_kept = url != ":memory:"
-        self._path = study_dir(url, name) if self._is_kept else None
+        self.is_kept = url != ":memory:"
+        self._path = study_dir(url, name) if self.is_kept else None
         self._remover: Callable[[], object] | None = None
-
-    @property
-    def is_kept(self) -> bool:
-        """Tell whether the files outlive this object."""
-        return self._is_kept
 
     @property
     def path(self) -> Path:

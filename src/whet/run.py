@@ -122,6 +122,7 @@ class _Loop:
         self._not_started: list[Happening] = []  # the ends of attempts that could not be started
         self._before = self._ledger.history
         self._began = self._looked_at_commands = time.monotonic()
+        self._holder = self._held_by() if is_only_runner else None
         self._watch = Watch(_LEFT_AFTER_S)
         self._lost: frozenset[str] = frozenset()  # processes whose lease has run out, as found in this tick
 
@@ -186,7 +187,7 @@ class _Loop:
     def _act(self) -> None:
         """Carry out what was decided, now that it is written."""
         lost, self._lost = self._lost, frozenset()
-        self._ledger.lease.bury(lost)
+        self._patiently(partial(self._ledger.bury, lost))
         decisions, self._decisions = self._decisions, {}
         stops, self._stops = self._stops, []
         for token, decision in decisions.items():
@@ -299,9 +300,12 @@ class _Loop:
         if self._ending is None:
             self._end_run(Outcome("stopped"), "terminate", "stopped")
 
+    def _held_by(self) -> str | None:
+        return self._ledger.store.studies(self._ledger.name)[0].holder
+
     def _give_way(self, owner: str) -> None:
-        """End a run that was held up for so long that *owner* has taken the study over."""
-        if self._ending is None:
+        """End a run that was held up for so long that *owner* has taken the study over, and not one trial by hand."""
+        if self._ending is None and self._patiently(self._held_by) != self._holder:
             why = f"{owner} has taken over the study, as this process was held up for longer than its lease; it goes on"
             self._end_run(Outcome("broken", f"{why} there", StudyBusy(f"{why} there")), "kill", why)
 

@@ -213,7 +213,7 @@ def test_who_counts_from_zero_is_on_the_axis_of_the_study() -> None:
         for epoch in range(9):
             study.report(trial, {"loss": 1 / (1 + epoch)}, step=epoch)
         study.tell(trial, {"loss": 0.1})
-    timed = [replace(trial, started_at=100.0, ended_at=120.0) for trial in study.trials]
+    timed = [replace(trial, started_at=100.0, ended_at=120.0, measured_s=None) for trial in study.trials]
     found = recording_of("a", problem(fidelity=fidelity), timed, Take())
     assert found.problem.fidelity == whet.Fidelity("epochs", 1, 9)
     course = found.trials[0][2]

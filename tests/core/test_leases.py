@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,7 @@ from whet.core.events import Draft, Kind
 from whet.core.leases import Lease
 from whet.core.owner import this_process
 from whet.core.protocols import Store
-from whet.errors import StoreError, UsageError
+from whet.errors import StoreError, StoreFull, UsageError
 from whet.storage.open import open_store
 from whet.testing.store_writer import settings_of
 
@@ -118,6 +120,136 @@ def test_it_ends_with_its_store_and_its_study(store: Store, study: int, tmp_path
         theirs.keep()
 
 
+class Listened:
+    """A store whose leases are written down, and which may be slow or fail at them."""
+
+    def __init__(self, store: Store, on_lease: Callable[[float], object] = lambda for_s: None) -> None:
+        self.said: list[float] = []
+        self._store, self._on_lease = store, on_lease
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def lease(self, study: int, owner: str = "", *, for_s: float | None = None) -> frozenset[str]:
+        if for_s is not None:
+            self._on_lease(for_s)
+        found = self._store.lease(study, owner, for_s=for_s)
+        if for_s is not None:
+            self.said.append(for_s)
+        return found
+
+
+def test_to_give_it_back_does_not_undo_that_it_was_taken_anew(store: Store, study: int):
+    is_begun, may_go_on = threading.Event(), threading.Event()
+
+    def dawdle(for_s: float) -> None:
+        if not for_s:
+            is_begun.set()
+            may_go_on.wait(60)
+
+    slow = Listened(store, dawdle)
+    first, second = Lease(slow, study, 60.0), Lease(slow, study, 60.0)
+    first.keep()
+    del first
+    gc.collect()
+    assert is_begun.wait(60)
+    threading.Timer(0.3, may_go_on.set).start()
+    second.keep()
+    assert until(lambda: len(slow.said) == 3)
+    assert slow.said == [60.0, 0, 60.0]
+
+
+def test_nothing_is_renewed_once_the_process_gives_it_back_as_it_ends(store: Store, study: int):
+    listened = Listened(store)
+    lease = Lease(listened, study, LEASE_S)
+    lease.keep()
+    leases._beats[listened.url, study].leave()
+    n_said = len(listened.said)
+    time.sleep(LEASE_S)
+    assert listened.said[-1] == 0
+    assert len(listened.said) == n_said
+
+
+def test_an_error_that_does_not_last_as_long_as_a_lease_does_not_end_it(store: Store, study: int):
+    failures = iter([None, StoreError("no memory")])  # the second time
+
+    def fail(for_s: float) -> None:
+        if (error := next(failures, None)) is not None:
+            raise error
+
+    listened = Listened(store, fail)
+    lease = Lease(listened, study, 6.0)
+    lease.keep()
+    assert until(lambda: len(listened.said) == 2)
+    assert next(failures, "both were taken") == "both were taken"
+
+
+def test_who_cannot_begin_to_keep_it_leaves_no_thread_behind(store: Store, study: int):
+    n_before = beating()
+
+    def fail(for_s: float) -> None:
+        raise StoreFull("no room")
+
+    lease = Lease(Listened(store, fail), study, LEASE_S)
+    with pytest.raises(StoreFull):
+        lease.keep()
+    assert until(lambda: beating() == n_before)
+
+
+def test_a_forked_child_can_have_leases_of_its_own_whatever_its_parent_was_at(tmp_path: Path):
+    code = """if True:
+        import os, sys, threading, time, whet
+        from whet.core import leases
+        study = whet.Study({"x": (0.0, 1.0)}, store=sys.argv[1], lease_s=1.0)
+        study.ask()
+        with leases._mutex:  # as a thread may
+            child = os.fork()
+            if child == 0:
+                os._exit(whet.load("study", sys.argv[1]).ask().number)
+        for _ in range(600):
+            pid, status = os.waitpid(child, os.WNOHANG)
+            if pid:
+                os._exit(os.waitstatus_to_exitcode(status))
+            time.sleep(0.1)
+        os.kill(child, 9)
+        os._exit(99)
+        """
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, tmp_path / "whet.db"], check=False)
+    assert done.returncode == 1
+
+
+def test_an_error_at_a_prompt_is_not_the_end_of_the_process(tmp_path: Path):
+    path = tmp_path / "whet.db"
+    study = whet.Study({"x": (0.0, 1.0)}, store=path, lease_s=1.0, n_trials=1)
+    typed = f"import whet\ntrial = whet.load('study', {str(path)!r}).ask()\n1 / 0\nprint(trial.number)\n"
+    done = subprocess.run([sys.executable, "-i", "-q"], input=typed, text=True, capture_output=True, check=False)
+    assert "ZeroDivisionError" in done.stderr
+    assert done.stdout.strip() == "0"
+    time.sleep(1.5)
+    with pytest.raises(whet.errors.SearchExhausted):
+        study.ask()  # it waits to be told
+    assert study.tell(0, 1.0).state == "completed"
+
+
+@pytest.mark.parametrize("kind", [Kind.CANCELLED, Kind.REQUEUED])
+def test_an_attempt_that_others_have_ended_does_not_need_it_any_more(tmp_path: Path, kind: Kind):
+    n_before = beating()
+    study = whet.Study({"x": (0.0, 1.0)}, store=tmp_path / "whet.db", lease_s=60.0)
+    trial = study.ask()
+    with closing(open_store(tmp_path / "whet.db")) as elsewhere:
+        elsewhere.append(1, [Draft(kind, trial.number, {"counts": False})])
+    assert beating() == n_before + 1
+    if kind is Kind.REQUEUED:
+        with pytest.warns(whet.errors.LateReportWarning):
+            study.report(trial, 1.0, step=1)
+    else:
+        study.ledger.catch_up()
+    assert study.ledger.took_s(trial) is None
+    del study
+    gc.collect()
+    assert until(lambda: beating() == n_before)
+
+
 def test_one_that_was_held_up_is_renewed_before_anything_is_begun(store: Store, study: int, monkeypatch):
     monkeypatch.setattr(leases._Beat, "_is_needed", lambda self, wait_s: time.sleep(60) or True)  # it is suspended
     lease = Lease(store, study, LEASE_S)
@@ -164,6 +296,42 @@ def test_the_trials_and_numbers_of_one_who_is_lost_are_taken_over_with_what_is_k
         late = elsewhere.append(1, [Draft(Kind.COMPLETED, 0, {"values": {"value": 1.0}}, "t")])
         assert late.refused
         assert elsewhere.lease(1) == frozenset()  # forgotten, as nothing of it is left
+
+
+def test_who_is_lost_is_not_forgotten_while_more_of_theirs_is_found(tmp_path: Path):
+    """What they began after this process had read the log, and before it looked whose lease has run out."""
+    path = tmp_path / "whet.db"
+    study = whet.Study({"x": (0.0, 1.0)}, sampler="random", store=path, lease_s=1.0, n_trials=1)
+    with closing(open_store(path)) as elsewhere:
+        look = study.ledger.lease.lost
+
+        def slow_look(*, at_once: bool = False) -> frozenset[str]:
+            study.ledger.lease.lost = look
+            elsewhere.lease(1, "elsewhere:7:abc", for_s=0.01)
+            elsewhere.append(1, [], reserve=1, owner="elsewhere:7:abc")
+            asked = Draft(Kind.ASKED, 0, {"config": {"x": 0.5}})
+            started = Draft(Kind.STARTED, 0, {"token": "t", "owner": "elsewhere:7:abc"})
+            elsewhere.append(1, [asked, started])
+            time.sleep(0.05)
+            return look(at_once=at_once)
+
+        study.ledger.lease.lost = slow_look
+        trial = study.ask()
+        assert (trial.number, trial.attempt) == (0, 2)
+        assert elsewhere.lease(1) == frozenset()
+
+
+def test_two_find_the_number_of_a_dead_process_and_both_get_one(tmp_path: Path):
+    path = tmp_path / "whet.db"
+    study = whet.Study({"x": (0.0, 1.0)}, sampler="random", store=path)
+    other = whet.load("study", path)
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], check=True, capture_output=True)
+    owner = f"{socket.gethostname()}:{int(dead.stdout)}:abc"
+    study.ledger.store.append(1, [], reserve=1, owner=owner)
+    assign = study.scheduler.assign
+    study.scheduler.assign = lambda *asked: [assign(*asked), other.ask()][0]  # between the look and the reserve
+    assert study.ask().number == 1
+    assert [trial.number for trial in study.trials] == [0, 1]
 
 
 def test_a_process_that_is_killed_while_it_chooses_gives_its_number_to_the_next(tmp_path: Path):

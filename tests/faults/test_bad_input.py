@@ -17,6 +17,7 @@ import pytest
 
 from tests.cli.studies import call
 from tests.conftest import Whet
+from tests.faults import disks
 from whet import run as run_module
 from whet.core.trial import State
 from whet.study import load
@@ -241,15 +242,9 @@ def test_a_study_that_is_deleted_while_it_runs_in_another_process(whet: Whet, he
 @pytest.fixture
 def small_disk(here: Path) -> Iterator[Path]:
     """A file system of 1 MB."""
-    place = here / "small"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], check=True)
-    yield place
-    os.chdir("/")
-    for _ in range(50):
-        if subprocess.run(["umount", str(place)], check=False, capture_output=True).returncode == 0:
-            break
-        time.sleep(0.1)
+    with disks.small_disk(here / "small", "1m") as place:
+        yield place
+        os.chdir("/")
 
 
 @pytest.mark.root

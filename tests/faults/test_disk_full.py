@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import disks
 from whet.core.events import Draft, Kind
 from whet.errors import StoreFull, StoreUnsafe
 from whet.storage.doctor import check
@@ -24,11 +25,8 @@ _ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(folder)], check=True)
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with disks.small_disk(tmp_path / "disk", str(_SIZE)) as folder:
+        yield folder
 
 
 def _fill(writer: Writer, *, durable: bool) -> None:

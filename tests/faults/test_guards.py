@@ -26,7 +26,7 @@ from tests.faults.guards import GUARDS, NO_GUARD, Guard
 
 _ROOT = Path(__file__).parents[2]
 _SOURCES = _ROOT / "src" / "whet"
-_FAULTS = {*(f"F{n}" for n in range(1, 27)), "F28", "F29"}
+_FAULTS = {*(f"F{n}" for n in range(1, 27)), "F28", "F29", "S"}
 _MARK = "GUARD_TAKEN_OUT"
 _PATIENCE_S = 120
 # Runs pytest on the sources that it is said to, and on no others.
@@ -82,7 +82,7 @@ def test_every_fault_has_a_guard_or_a_reason() -> None:
 
 def test_the_page_on_reliability_names_every_guard_and_fault() -> None:
     text = (_ROOT / "docs" / "reliability.md").read_text()
-    listed = re.findall(r"^\| F\d+ \| .* \| `[\w/]+\.py` \| `.*` \|$", text, re.MULTILINE)
+    listed = re.findall(r"^\| (?:F\d+|S) \| .* \| `[\w/]+\.py` \| `.*` \|$", text, re.MULTILINE)
     assert listed == [row(guard) for guard in GUARDS]
     assert all(f"\n| {fault} | " in text for fault in _FAULTS)
 

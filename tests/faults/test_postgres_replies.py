@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -13,8 +13,10 @@ from tests.faults.accounts import check_accounts
 from tests.faults.workers import Worker
 from tests.servers.postgres import Database
 from tests.servers.proxy import Proxy, at_any_byte, now_and_then
-from whet.core.events import Kind
+from whet.core.events import Draft, Kind
+from whet.core.protocols import Appended
 from whet.core.trial import State
+from whet.storage.memory import MemoryStore
 
 SLOW = [pytest.mark.slow, pytest.mark.timeout(1800)]
 _MOST_BYTES = 200_000  # of a connection that is cut
@@ -120,3 +122,21 @@ def test_workers_on_several_hosts_behind_a_bad_network(postgres: Database, lossy
         for worker in workers:
             worker.close()
     assert lossy_proxy.n_dropped >= 20
+
+
+class _MadeAgain(MemoryStore):
+    """Makes each append twice, as a store does that lost its connection in the middle of the first."""
+
+    def append(self, study: int, drafts: Sequence[Draft], *, fresh: object = None, **more: object) -> Appended:
+        def again(first: int) -> Sequence[Draft]:
+            fresh(first)
+            return fresh(first)
+
+        return super().append(study, drafts, fresh=again if fresh else None, **more)
+
+
+def test_what_is_given_is_made_again_from_the_start() -> None:
+    study = whet.Study({"x": (0.0, 1.0)}, store=_MadeAgain())
+    assert study.add_trials([({"x": 0.5}, 0.5), ({"x": 0.25}, 0.25)]) == [0, 1]
+    assert study.enqueue({"x": 0.75}).number == 2
+    assert [trial.config["x"] for trial in study.trials] == [0.5, 0.25, 0.75]

@@ -13,12 +13,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from tests.cli.studies import call
 from tests.faults.watching import watched
 from whet.cli.unsound import MISREAD
-from whet.errors import WhetError
+from whet.errors import SpaceError, WhetError
+from whet.space.domain import domain_from_json
 from whet.study import load
 
 COMMANDS = (
@@ -243,3 +246,21 @@ def test_a_fault_of_our_own_is_not_blamed_on_the_store(
 ) -> None:
     monkeypatch.setattr("whet.cli.show.standing_of", lambda *_: 1 / 0)
     assert "This is a fault of whet" in call("show", "s", expect=1).err
+
+
+def test_nothing_is_called_by_its_name_but_distributions(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[object] = []
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(stats, EVIL, lambda *given, **named: called.append((given, named)), raising=False)
+    for name in (EVIL, "test", "rv_continuous", "__name__"):
+        with pytest.raises(SpaceError, match=r"is no distribution of scipy\.stats"):
+            domain_from_json({"type": "scipy", "name": name, "args": [], "kwargs": {}}).sample(rng)
+    for name in ("bytes", "spawn", "shuffle", "__reduce__", "bit_generator"):
+        with pytest.raises(SpaceError, match="is no distribution of numpy's Generator"):
+            domain_from_json({"type": "numpy", "name": name, "args": [3], "kwargs": {}})
+    assert not called
+
+
+def test_no_size_is_drawn() -> None:
+    with pytest.raises(SpaceError, match="size"):
+        domain_from_json({"type": "numpy", "name": "normal", "args": [0, 1, 3], "kwargs": {}})

@@ -390,6 +390,21 @@ def test_what_nobody_could_renew_while_the_server_was_down_has_not_run_out(own_p
                 pass
 
 
+def test_what_is_read_is_on_the_disk(own_postgres: Server) -> None:
+    """Else a process would know events that are gone after a crash, and could not write any more."""
+    database = own_postgres.database()
+    own_postgres.do("ALTER SYSTEM SET wal_writer_delay = '10s'")  # the server by itself takes its time
+    own_postgres.do("SELECT pg_reload_conf()")
+    with closing(open_store(database.url)) as store, psycopg.connect(database.url, autocommit=True) as other:
+        study = store.create("a", settings_of()).id
+        other.execute("SET synchronous_commit = off")
+        for _ in range(20):
+            other.execute("UPDATE whet.study SET last_event_at = last_event_at + 1")
+            (at,) = other.execute("SELECT pg_current_wal_insert_lsn()").fetchone() or ("",)
+            store.events(study)
+            assert other.execute("SELECT pg_current_wal_flush_lsn() >= %s::pg_lsn", (at,)).fetchone() == (True,)
+
+
 def test_a_server_that_stays_away_is_said_and_nothing_is_stuck(own_postgres: Server) -> None:
     database = own_postgres.database()
     with closing(SqlStore(PostgresDatabase(database.url, wait_s=0.3))) as store:
@@ -401,6 +416,22 @@ def test_a_server_that_stays_away_is_said_and_nothing_is_stuck(own_postgres: Ser
         own_postgres.start()
         assert writer.write(reserve=1) == [0]
         own_postgres.stop()
+
+
+def test_a_server_that_hangs_is_left(postgres: Database) -> None:
+    with closing(SqlStore(PostgresDatabase(postgres.url, wait_s=5.0))) as store:
+        writer = Writer(store, store.create("a", settings_of()).id)
+        database = store._database
+        assert isinstance(database, PostgresDatabase)
+        database._wire.patience_s = 0.3
+        pid = database._connection.info.backend_pid  # type: ignore[union-attr]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert writer.write(reserve=1) == [0]
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    with closing(open_store(postgres.url)) as store:
+        assert store.load(writer.study).n_numbers == 1
 
 
 def test_a_lock_that_another_program_keeps_is_said(postgres: Database) -> None:

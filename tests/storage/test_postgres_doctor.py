@@ -116,7 +116,7 @@ def test_what_is_wrong_is_said(filled: Database, damage: str, said: str) -> None
 
 def test_a_table_that_is_missing_is_said(filled: Database) -> None:
     _do(filled, "DROP TABLE whet.curve")
-    with pytest.raises(StoreDamaged, match="whet.curve"):
+    with pytest.raises(StoreDamaged, match=r"whet\.curve"):
         look(filled.url)
 
 

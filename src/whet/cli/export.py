@@ -68,7 +68,8 @@ def export_command(name: str, form: str, output: Path | None, force: bool, store
             "parquet": partial(_write_parquet, more),
         }
         write = writers[form]
-        records = (_record(as_it_is(study, trial), reach) for trial in all_trials(studies, study))
+        lost = studies.lease(study.id)
+        records = (_record(as_it_is(study, trial, lost), reach) for trial in all_trials(studies, study))
         if output is None:
             sys.stdout.flush()
             write(records, _Screen() if sys.stdout.isatty() else sys.stdout.buffer)

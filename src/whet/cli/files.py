@@ -89,7 +89,7 @@ def _follow(store: Store, study: StudyRecord, number: int, logs: Sequence[Growin
     cut: set[str] = set()
     while True:
         study = store.studies(study.name)[0]
-        trial = as_it_is(study, trial_numbered(store, study, number))
+        trial = as_it_is(study, trial_numbered(store, study, number), store.lease(study.id))
         is_over = trial.state.is_final or (trial.token is None and study.holder is None)
         _print_new(logs, printer, is_all=is_over)
         for log in logs:
@@ -126,11 +126,11 @@ def _explain_nothing(trial: Trial, attempt: int | None, folder: Path, names: Seq
 
 
 def _list_logs(store: Store, study: StudyRecord) -> None:
-    folder = folder_of(store, study)
+    folder, lost = folder_of(store, study), store.lease(study.id)
     rows = []
     for trial in all_trials(store, study):
         sizes = [_shown_size(folder / str(trial.number) / log_name(stream)) for stream in _STREAMS]
-        rows.append((trial_name(study.name, trial.number), state_text(as_it_is(study, trial)), *sizes))
+        rows.append((trial_name(study.name, trial.number), state_text(as_it_is(study, trial, lost)), *sizes))
     if rows:
         print_table(("TRIAL", "STATE", "STDOUT", "STDERR"), rows)
     else:

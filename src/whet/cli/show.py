@@ -72,7 +72,8 @@ def show_command(
     with opened(store) as studies:
         target = find(studies, name)
         if target.number is not None:
-            trial = as_it_is(target.study, trial_numbered(studies, target.study, target.number))
+            lost = studies.lease(target.study.id)
+            trial = as_it_is(target.study, trial_numbered(studies, target.study, target.number), lost)
             if is_json:
                 say(json_line(trial_page(studies, target.study, trial)))
             else:
@@ -107,7 +108,10 @@ def _chosen(
 ) -> Iterable[Trial]:
     """Return the trials to show; read one after the other as far as they are in order of their number."""
     study, objectives = standing.study, standing.problem.objectives
-    trials: Iterator[Trial] = (as_it_is(study, trial) for trial in all_trials(store, study, after=after, page=limit))
+    lost = store.lease(study.id)
+    trials: Iterator[Trial] = (
+        as_it_is(study, trial, lost) for trial in all_trials(store, study, after=after, page=limit)
+    )
     if states:
         trials = (trial for trial in trials if trial.state in states)
     if sort == "number":

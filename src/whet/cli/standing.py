@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -186,13 +186,20 @@ def _n_left_over(store: Store, study: StudyRecord, n_running: int) -> int:
     return n_left_over
 
 
-def as_it_is(study: StudyRecord, trial: Trial) -> Trial:
+def as_it_is(study: StudyRecord, trial: Trial, lost: Collection[str]) -> Trial:
     """Return *trial* as waiting if the log says that it runs, but nobody is there to run it.
 
     A process that is killed cannot write that its trials have ended; whoever resumes the study does.
+
+    Args:
+        study: as the store lists it.
+        trial: of it.
+        lost: owners whose leases have run out; see `Store.lease`.
     """
-    is_left_over = trial.state is State.RUNNING and study.holder is None and (is_script(study) or is_gone(trial.owner))
-    return replace(trial, state=State.WAITING, token=None, owner=None) if is_left_over else trial
+    is_left = study.holder is None and (is_script(study) or is_gone(trial.owner) or trial.owner in lost)
+    if trial.state is not State.RUNNING or not is_left:
+        return trial
+    return replace(trial, state=State.WAITING, token=None, owner=None)
 
 
 def is_script(study: StudyRecord) -> bool:

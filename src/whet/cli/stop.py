@@ -64,7 +64,7 @@ def _stop(store: Store, study: StudyRecord, where: str | None, *, is_waiting: bo
 def _cancel(store: Store, study: StudyRecord, number: int, *, is_waiting: bool) -> None:
     """Cancel a trial: by whoever runs the study, else here and now."""
     name = trial_name(study.name, number)
-    trial = as_it_is(study, trial_numbered(store, study, number))
+    trial = as_it_is(study, trial_numbered(store, study, number), store.lease(study.id))
     if trial.state.is_final:
         say(f"{name} has ended already: {state_text(trial)}")
         return

@@ -145,7 +145,8 @@ def _give(ledger: Ledger, lives: Sequence[_Life], now: Callable[[], float], *, d
     def drafts(first: int) -> list[Draft]:
         time = now()
         start = -(-first // repeats) * repeats
-        given.extend(range(number, number + repeats) for number in range(start, start + repeats * len(lives), repeats))
+        # Set, not extended: the store calls this again where a write is lost with its connection.
+        given[:] = (range(number, number + repeats) for number in range(start, start + repeats * len(lives), repeats))
         return [
             # Repeats that nobody has asked for yet of a config that others have asked: they go to the next ask.
             *(draft for number in range(first, start) for draft in _pass_on_drafts(number, time)),

@@ -66,7 +66,7 @@ def take_over(ledger: Ledger, *, at_once: bool = False) -> bool:
     drafts = left_drafts(ledger.history, lost.__contains__, now=time.time)
     if drafts:
         _write(ledger, drafts)
-    ledger.lease.bury(lost)
+    ledger.bury(lost)
     return bool(drafts)
 
 
@@ -123,14 +123,24 @@ def _ask(
     new = [a for a in assigned if isinstance(a, New)]
     drafts = assigned_drafts(assigned, now=time.time)
     if new:
-        left = release_drafts(ledger.history, is_gone, now=time.time)
-        numbers = ledger.commit(left, reserve=len(new), below=_below(ledger.history), durable=False).numbers
+        numbers = _reserved(ledger, len(new))
         try:
             drafts += _ask_for(ledger, sampler, numbers, new)
         except BaseException:
             _write(ledger, [Draft(Kind.RELEASED, number) for number in numbers])
             raise
     return drafts, room_of(assigned)
+
+
+def _reserved(ledger: Ledger, n: int) -> Sequence[int]:
+    """Reserve up to *n* numbers, those first that processes of this host have left which are there no more."""
+    while True:
+        left = release_drafts(ledger.history, is_gone, now=time.time)
+        try:
+            return ledger.commit(left, reserve=n, below=_below(ledger.history), durable=False).numbers
+        except StateError:  # others were faster with what was left
+            if not ledger.catch_up():
+                raise
 
 
 def _ask_for(ledger: Ledger, sampler: Sampler, numbers: Sequence[int], new: Sequence[New]) -> list[Draft]:

@@ -28,8 +28,8 @@ _AGAIN_S = 1.0  # after a beat that could not be
 _LOOK_EVERY_S = 1.0
 _PASSING = (StoreAway, StoreBusy, StoreFull)
 
-_beats: dict[tuple[int, str, int], _Beat] = {}  # by process, store and study; a forked child has none of its parent's
-_mutex = threading.Lock()  # of `_beats` and of who joins or ends one
+_beats: dict[tuple[str, int], _Beat] = {}  # by store and study
+_mutex = threading.Lock()  # of `_beats` and of who joins or ends one; nobody waits for a store under it
 
 
 class Lease:
@@ -57,11 +57,17 @@ class Lease:
         """
         if not self._is_needed:
             return
-        if self._beat is None or self._beat.is_over:
-            self._beat = _joined(self._store, self._study, self._lease_s)
-            weakref.finalize(self, self._beat.news.put, -1)
-        if not self._beat.is_fresh():
-            self._beat.renew()
+        if self._beat is not None and not self._beat.is_over:
+            self._beat.refresh()
+            return
+        beat = _joined(self._store, self._study, self._lease_s)
+        part = weakref.finalize(self, beat.news.put, -1)
+        try:
+            beat.refresh()
+        except BaseException:
+            part()
+            raise
+        self._beat = beat
 
     def begun(self, token: str) -> None:
         """Note that this process runs the attempt *token*."""
@@ -109,24 +115,28 @@ class _Beat(threading.Thread):
     def __init__(self, store: Store, study: int, lease_s: float) -> None:
         super().__init__(daemon=True, name="whet-lease")
         self._store, self._study, self._lease_s = store, study, lease_s
-        self._key = (os.getpid(), store.url, study)
         self._renewed_at = -math.inf
         self._n_users = 0
+        self._writing = threading.Lock()  # so that nothing is renewed that was given back
+        self._is_given_back = False
         self.news: SimpleQueue[int] = SimpleQueue()
         self.tokens: set[str] = set()
         self.is_over = False
 
     def run(self) -> None:
-        """Renew it until that is over."""
+        """Renew it until nobody needs it, or it has run out as the store is closed or the study deleted."""
         wait_s = self._lease_s / _BEATS
         try:
             while self._is_needed(wait_s):
                 try:
                     self.renew()
                     wait_s = self._lease_s / _BEATS
-                except _PASSING:
+                except StoreError as error:
+                    if not (isinstance(error, _PASSING) or self._holds()):
+                        return
                     wait_s = min(_AGAIN_S, self._lease_s / _BEATS)
-        except (StoreError, StudyNotFound):  # the store is closed, or the study deleted
+            self.give_back()
+        except StudyNotFound:
             pass
         finally:
             self._end()
@@ -143,53 +153,72 @@ class _Beat(threading.Thread):
                     return False
         return True
 
-    def is_fresh(self) -> bool:
-        """Tell whether the lease does not run out soon, as it does where this process was held up."""
-        return not self.is_over and time.monotonic() - self._renewed_at < self._lease_s * (_BEATS - 1) / _BEATS
+    def _holds(self, part: float = 1.0) -> bool:
+        """Tell whether less than that *part* of the lease has gone by."""
+        return time.monotonic() - self._renewed_at < self._lease_s * part
 
-    def renew(self) -> None:
-        """Renew the lease now.
+    def refresh(self) -> None:
+        """Renew the lease if it runs out soon, as it does where this process was held up.
 
         Raises:
             StoreError: the store cannot be written.
             StudyNotFound: the study has been deleted.
         """
-        before = time.monotonic()
-        self._store.lease(self._study, this_process(), for_s=self._lease_s)
-        self._renewed_at = before
+        if not self._holds((_BEATS - 1) / _BEATS):
+            self.renew()
+
+    def renew(self) -> None:
+        """Renew the lease now, unless it was given back; raises what :meth:`refresh` does."""
+        with self._writing:
+            before = time.monotonic()
+            if not self._is_given_back:
+                self._store.lease(self._study, this_process(), for_s=self._lease_s)
+                self._renewed_at = before
 
     def _end(self) -> None:
         atexit.unregister(self.leave)
         with _mutex:
             self.is_over = True
-            if _beats.get(self._key) is self:
-                del _beats[self._key]
-                self.give_back()
+            if _beats.get((self._store.url, self._study)) is self:
+                del _beats[self._store.url, self._study]
 
     def leave(self) -> None:
         """Give the lease back as this process ends, if it ends well: what it has asked by hand, others may tell."""
-        if os.getpid() == self._key[0] and getattr(sys, "last_value", None) is None:
+        # At a prompt or in a notebook, the last error is one that the process has outlived.
+        has_failed = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
+        if not (self.is_over or has_failed):
             self.give_back()
 
     def give_back(self) -> None:
-        """Give the lease back, as far as that can be."""
-        with suppress(Exception):
+        """Give the lease back, as far as that can be, for good."""
+        with self._writing, suppress(Exception):
+            self._is_given_back = True
             self._store.lease(self._study, this_process(), for_s=0)
 
 
 def _joined(store: Store, study: int, lease_s: float) -> _Beat:
     """Return what renews the lease of this process on *study*, with one user more."""
-    key = (os.getpid(), store.url, study)
-    fresh: _Beat | None = None
     while True:
         with _mutex:
-            beat = _beats.get(key, fresh)
-            if beat is not None and not beat.is_over:
+            beat = _beats.get((store.url, study))
+            if beat is None:
+                beat = _Beat(store, study, lease_s)
+                beat.start()
+                _beats[store.url, study] = beat
+                atexit.register(beat.leave)  # later than the store was told to close then, so that it comes first
+            if not beat.is_over:
                 beat.news.put(1)
-                if beat is fresh:
-                    _beats[key] = beat
-                    atexit.register(beat.leave)  # later than the store was told to close then, so that it comes first
-                    beat.start()
                 return beat
-        fresh = _Beat(store, study, lease_s)
-        fresh.renew()  # may wait for the store, which others who use another one need not
+        beat.join()  # it gives the lease back, which must not come after it was taken anew
+
+
+def _forget() -> None:
+    """Leave all leases to the parent of this process, which has been forked: it has the threads that renew them."""
+    global _mutex  # noqa: PLW0603 -- one that a thread of the parent held would be held for ever
+    _mutex = threading.Lock()
+    for beat in _beats.values():
+        beat.is_over = True
+    _beats.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

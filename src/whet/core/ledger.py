@@ -18,7 +18,6 @@ from whet.errors import StateError
 from whet.space.plain import value_key
 
 _BEGUN = (Kind.RESUMED, Kind.STOPPED)  # kinds of drafts about trials that others may have gone on with
-_SAID_ON_THE_WAY = (Kind.REPORTED, Kind.ANNOTATED)
 
 
 class Ledger:
@@ -40,7 +39,8 @@ class Ledger:
         self.history: History = store.load(record.id)
         self.lease = Lease(store, record.id, float(self.history.settings.get("lease_s", LEASE_S)))
         self.unheard: deque[tuple[Sequence[Event], Sequence[Trial]]] | None = None
-        self._began: dict[str, float] = {}  # attempts begun here and not ended, to monotonic seconds
+        # Trials whose current attempt was begun here, to its token and when that was, in monotonic seconds.
+        self._began: dict[int, tuple[str, float]] = {}
         self._lock = RLock()
 
     def commit(
@@ -86,19 +86,26 @@ class Ledger:
                 durable=durable,
             )
             self._fold(appended.events)
-        for draft in drafts:
-            if draft.kind is Kind.STARTED:
-                self._began[draft.payload["token"]] = time.monotonic()
-                self.lease.begun(draft.payload["token"])
-            elif draft.token is not None and draft.kind not in _SAID_ON_THE_WAY:
-                self._began.pop(draft.token, None)
-                self.lease.ended(draft.token)
+            for draft in drafts:
+                if draft.kind is Kind.STARTED and draft.trial is not None:
+                    self._began[draft.trial] = draft.payload["token"], time.monotonic()
+                    self.lease.begun(draft.payload["token"])
         return appended
 
-    def took_s(self, token: str | None) -> float | None:
-        """Return the seconds since the attempt *token* was begun, if it was begun here."""
-        began = self._began.get(token or "")
-        return None if began is None else time.monotonic() - began
+    def took_s(self, attempt: Trial) -> float | None:
+        """Return the seconds since that *attempt* was begun, if it was begun here and nobody has ended it."""
+        token, began = self._began.get(attempt.number, (None, 0.0))
+        return None if token is None or token != attempt.token else time.monotonic() - began
+
+    def bury(self, lost: frozenset[str]) -> None:
+        """Forget whose leases have run out, but for those who have begun more than was known when that was found.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        if lost:
+            self.catch_up()
+            self.lease.bury(lost.difference(trial.owner for trial in self.history.active.values()))
 
     def _may_be_late(self, drafts: Sequence[Draft], room: Mapping[int, int] | None) -> bool:
         """Tell whether others may be faster with any of *drafts*: to fold what they wrote takes time, and all wait."""
@@ -123,6 +130,11 @@ class Ledger:
 
     def _fold(self, events: Sequence[Event]) -> None:
         self.history = self.history.extended(events)
+        for number in self._began.keys() & {event.trial for event in events}:
+            trial, token = self.history.unfinished.get(number), self._began[number][0]
+            if trial is None or trial.token != token:  # whoever has ended that attempt
+                del self._began[number]
+                self.lease.ended(token)
         if self.unheard is not None and events:
             self.unheard.append((events, self.history.just_ended))
 

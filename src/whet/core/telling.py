@@ -39,7 +39,7 @@ def report(ledger: Ledger, scheduler: Scheduler, trial: Trial | int, values: Tol
         return Decision.STOP
     decision, reason = decided(ledger.history, scheduler, running.number)
     if decision is not Decision.CONTINUE:
-        payload: dict[str, Any] = {"values": metrics, "duration_s": ledger.took_s(running.token)}
+        payload: dict[str, Any] = {"values": metrics, "duration_s": ledger.took_s(running)}
         payload |= {"reason": reason} if reason else {}
         _say(ledger, running, Draft(kind_of(decision), running.number, payload, running.token))
     return decision
@@ -55,7 +55,7 @@ def tell(ledger: Ledger, scheduler: Scheduler, trial: Trial | int, values: Told)
     """
     verdict = verdict_on(values, ledger.history)
     running = _running(ledger, trial)
-    payload: dict[str, Any] = {"values": verdict.values, "duration_s": ledger.took_s(running.token)}
+    payload: dict[str, Any] = {"values": verdict.values, "duration_s": ledger.took_s(running)}
     if verdict.cause is not None:
         payload |= {"cause": verdict.cause.value, "message": verdict.message}
         return _say(ledger, running, Draft(Kind.FAILED, running.number, payload, running.token))
@@ -79,7 +79,7 @@ def fail(ledger: Ledger, trial: Trial | int, cause: str, message: str) -> Trial:
     if cause not in set(Cause):
         raise UsageError(f"unknown cause {cause!r} (known: {', '.join(Cause)})")
     running = _running(ledger, trial)
-    payload = {"cause": cause, "message": message, "duration_s": ledger.took_s(running.token)}
+    payload = {"cause": cause, "message": message, "duration_s": ledger.took_s(running)}
     return _say(ledger, running, Draft(Kind.FAILED, running.number, payload, running.token))
 
 

@@ -79,7 +79,7 @@ class Holding:
 
     @contextmanager
     def renewed(self) -> Iterator[None]:
-        """Renew the hold as long as the context lasts, and give it back."""
+        """Renew the hold as long as the context lasts."""
         thread = threading.Thread(target=self._renew, daemon=True, name="whet-hold")
         thread.start()
         try:
@@ -87,8 +87,11 @@ class Holding:
         finally:
             self._is_over.set()
             thread.join()
-            with suppress(StoreError):  # it runs out by itself
-                self._database.write(lambda session: session.execute(_DROP, self._row))
+
+    def give_back(self) -> None:
+        """Let others have the study; where that cannot be said, the hold runs out by itself."""
+        with suppress(StoreError):
+            self._database.write(lambda session: session.execute(_DROP, self._row))
 
     def _renew(self) -> None:
         wait_s = HOLD_S / _BEATS

@@ -37,6 +37,8 @@ from whet.storage.urls import without_password
 _WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_ANSWER_S = 60.0  # within which a server answers, beyond what a statement may wait for others
+_LAST_ANSWER_S = 5.0  # when the store is closed
 _KEPT_S = 7 * 24 * 3600.0  # receipts of sessions that did not end well
 # This transaction does not wait for the disk, the next one does: see `PostgresDatabase.write`.
 _RECEIPT = (
@@ -212,6 +214,8 @@ class PostgresDatabase:
                 yield True
         finally:
             self._lost.pop(study, None)
+            if not is_broken(self._connection):  # else nobody waits for a server any more to say that
+                holding.give_back()
 
     def holders(self, studies: Sequence[int]) -> dict[int, Holder]:
         """See `Database.holders`."""
@@ -229,7 +233,7 @@ class PostgresDatabase:
             if connection is not None:
                 connection.close()
             self._connection = connected(self._options, self._wait_s)
-            self._wire = Wire(self._connection)
+            self._wire = Wire(self._connection, self._wait_s + _ANSWER_S)
         return self._wire
 
     def _refuse_if_not_ours(self) -> None:
@@ -247,10 +251,10 @@ class PostgresDatabase:
             return  # the connection is the parent's
         with self._mutex:
             self._is_closed = True
-            connection, self._connection = self._connection, None
-            if connection is None:
-                return
-            if self._n_commits and not is_broken(connection):
+            if self._n_commits and not is_broken(self._connection):
+                self._wire.patience_s = _LAST_ANSWER_S
                 with suppress(psycopg.Error):
-                    connection.execute(_OLD_RECEIPTS.encode(), {"session": self._session})
-            connection.close()
+                    self._transaction(_WRITING, lambda wire: wire.execute(_OLD_RECEIPTS, {"session": self._session}))
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()

@@ -48,10 +48,14 @@ class Rows:
 
 
 class Wire:
-    """Runs statements on *connection*, each prepared at its first use, between :meth:`begin` and :meth:`end`."""
+    """Runs statements on *connection*, each prepared at its first use, between :meth:`begin` and :meth:`end`.
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+    A server that says nothing for *patience_s* is taken for lost, though the network says that it is there.
+    """
+
+    def __init__(self, connection: psycopg.Connection, patience_s: float) -> None:
         self._connection, self._libpq = connection, connection.pgconn
+        self.patience_s = patience_s
         self._prepared: dict[str, tuple[bytes, list[str]]] = {}
         self._n_prepared = 0
         self._sent: list[Rows] = []
@@ -139,7 +143,8 @@ class Wire:
         results: list[PGresult] = []
         poll.register(libpq.socket, select.POLLIN | select.POLLOUT)
         while True:
-            poll.poll()
+            if not poll.poll(1000 * self.patience_s):
+                raise psycopg.OperationalError(f"the server has not answered for {self.patience_s:g} s")
             if not is_sent and not libpq.flush():
                 is_sent = True
                 poll.modify(libpq.socket, select.POLLIN)
