@@ -354,7 +354,7 @@ def _turn(folder: Path, observer: Observer) -> Iterator[Path]:
 
 
 class Folder:
-    """Where a study's trials keep their files: beside its database, or (``is_kept``: no) as long as this object lives."""
+    """Where a study's trials keep their files: beside its database (``is_kept``), or as long as this object lives."""
 
     def __init__(self, url: str, name: str) -> None:
         self.is_kept = url != ":memory:"

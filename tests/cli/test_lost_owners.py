@@ -1,4 +1,4 @@
-"""A trial whose process is lost waits for another one: by its lease, as of a process on another host nothing else is known."""
+"""Trials whose process is lost, as its lease has run out, show as waiting, and go on where all must be in order."""
 
 from __future__ import annotations
 

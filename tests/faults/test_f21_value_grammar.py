@@ -26,6 +26,7 @@ from whet.space.dsl import parse_value
 from whet.space.parser import parse
 
 _MOST_S = 0.05  # of this process' own time
+_N_AT_ONCE = 20
 DEEP = 10_000
 ATTACKS = [
     "__import__('os')",
@@ -232,15 +233,16 @@ WORDS = [*NAMES, *(text for text in ATTACKS if len(text) < 60), "None", "True", 
 MESSY = st.text() | st.lists(st.sampled_from([*SIGNS, *WORDS]), max_size=15).map("".join)
 
 
-def _reads(text: str) -> None:
+def _reads(*texts: str) -> None:
     with watched() as seen:
-        try:
-            parse_value(text, flag="--x")
-        except GrammarError as error:
-            assert error.column is not None and 1 <= error.column <= max(1, len(text))
-        for read in (parse, READERS["assignments"]):
-            with suppress(UsageError):
-                read(text)
+        for text in texts:
+            try:
+                parse_value(text, flag="--x")
+            except GrammarError as error:
+                assert error.column is not None and 1 <= error.column <= max(1, len(text))
+            for read in (parse, READERS["assignments"]):
+                with suppress(UsageError):
+                    read(text)
     assert not seen.started and not seen.opened and not seen.compiled
 
 
@@ -251,10 +253,10 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@settings(max_examples=100_000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(MESSY)
-def test_any_of_a_hundred_thousand_texts_is_read_or_refused(text: str) -> None:
-    _reads(text)
+@settings(max_examples=100_000 // _N_AT_ONCE, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(MESSY, min_size=_N_AT_ONCE, max_size=_N_AT_ONCE))
+def test_any_of_a_hundred_thousand_texts_is_read_or_refused(texts: list[str]) -> None:
+    _reads(*texts)
 
 
 @pytest.mark.parametrize("text", [text for text in ATTACKS if "\0" not in text and len(text) < 100])

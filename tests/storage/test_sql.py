@@ -9,7 +9,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -17,8 +17,9 @@ import psutil
 import pytest
 
 from tests.storage import worker
-from whet.core.events import Draft, Kind
+from whet.core.events import Draft, Event, Kind
 from whet.errors import (
+    StateError,
     StoreBusy,
     StudyBusy,
 )
@@ -243,3 +244,19 @@ def test_what_is_there_already_keeps_its_mode(path: Path) -> None:
     with closing(SqlStore(path)) as store:
         store.create("a", settings_of())
         assert (_mode(path), _mode(path.with_name("whet.db-wal")), _mode(path.parent)) == (0o640, 0o640, 0o750)
+
+
+def test_what_is_kept_of_a_refused_append_does_not_keep_later_ones_from_writing(path: Path, writer: Writer):
+    """A cursor that was not read to its end goes on reading after a rollback, as long as a traceback has it."""
+    study = writer.study
+
+    def refuse(foreign: Sequence[Event]) -> None:
+        raise StateError("somebody was faster")
+
+    number = writer.ask()
+    with closing(SqlStore(path, wait_s=1.0)) as store, closing(SqlStore(path)) as other:
+        with pytest.raises(StateError) as refused:
+            store.append(study, [Draft(Kind.ANNOTATED, number, {"note": "a"})], after=0, check=refuse)
+        other.append(study, [], reserve=3)
+        assert len(store.append(study, [], reserve=1, owner="us").numbers) == 1
+        assert refused.tb is not None  # with all frames that it went through

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,30 @@ def _compiled(statement: ClauseElement) -> str:
 
 
 SQL = Statements(_compiled, sqlite.insert, bindparam("now", type_=Double), literal_column("-1e300", Double))
+
+
+class _Session:
+    """A transaction on *connection*.
+
+    At its end its cursors are closed. One that was not read to its end would go on reading after a rollback, as long as
+    anybody has it (a traceback, say), and as soon as somebody else has written, SQLite refuses to write beside it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._cursors: list[sqlite3.Cursor] = []
+
+    def execute(self, query: str, parameters: Mapping[str, Any] | None = None, /) -> sqlite3.Cursor:
+        cursor = self._connection.execute(query, parameters or {})
+        self._cursors.append(cursor)
+        return cursor
+
+    def executemany(self, query: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._connection.executemany(query, rows).close()
+
+    def close(self) -> None:
+        for cursor in self._cursors:
+            cursor.close()
 
 
 class SqliteFile:
@@ -81,19 +105,19 @@ class SqliteFile:
         path = str(self.path)
         return path if "?" in path else f"sqlite:///{path}"
 
-    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def read(self, work: Callable[[Session], T]) -> T:
         """See `Database.read`."""
-        with self.reading():
-            return work(self._open_connection())
+        with self.reading(), closing(_Session(self._open_connection())) as session:
+            return work(session)
 
-    def write(self, work: Callable[[sqlite3.Connection], T], *, study: int | None = None, durable: bool = True) -> T:
+    def write(self, work: Callable[[Session], T], *, study: int | None = None, durable: bool = True) -> T:
         """See `Database.write`."""
-        with self.writing(durable=durable):
-            return work(self._open_connection())
+        with self.writing(durable=durable), closing(_Session(self._open_connection())) as session:
+            return work(session)
 
     def put(self, session: Session, rows: Written) -> None:
         """See `Database.put`."""
-        assert isinstance(session, sqlite3.Connection)
+        assert isinstance(session, _Session), "of this database"
         session.executemany(SQL.add_event, rows.event)
         session.executemany(SQL.add_trial, rows.trial[: rows.n_new])
         session.executemany(SQL.put_trial, rows.trial[rows.n_new :])

@@ -37,7 +37,7 @@ class ClockLedger(Ledger):
         timed = [Draft(d.kind, d.trial, d.payload, d.token, self.now) for d in drafts]
         return super().commit(timed, **options)
 
-    def took_s(self, token: str | None) -> float | None:
+    def took_s(self, trial: Trial) -> float | None:
         """Say nothing: how long an attempt took is what the times written down say."""
         return None
 
