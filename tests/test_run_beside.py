@@ -135,7 +135,7 @@ def test_nobody_waits_for_its_own() -> None:
 def test_a_run_waits_for_other_hosts_and_takes_over_when_their_lease_has_run_out(tmp_path: Path) -> None:
     owner = "some-other-host:1:abc"
     study, noted = study_with("sha(n=3)", 3, store=tmp_path / "whet.db"), Noted()
-    study.ledger.store.lease(study.ledger.study, owner, for_s=1.5)
+    study.ledger.store.lease(study.ledger.study, owner, for_s=3.0)
     started(study, owner)
     executor = Scripted(by_number, 2)
     assert run(study, executor, noted) == Outcome("done")

@@ -120,9 +120,8 @@ class _Loop:
         self._decisions: dict[str, Decision] = {}  # likewise
         self._unwritten: Sequence[Draft] = ()  # what attempts have said in this tick
         self._not_started: list[Happening] = []  # the ends of attempts that could not be started
-        self._before = self._ledger.history
+        self._before, self._holder = self._ledger.history, self._ledger.holder() if is_only_runner else None
         self._began = self._looked_at_commands = time.monotonic()
-        self._holder = self._held_by() if is_only_runner else None
         self._watch = Watch(_LEFT_AFTER_S)
         self._lost: frozenset[str] = frozenset()  # processes whose lease has run out, as found in this tick
 
@@ -300,12 +299,9 @@ class _Loop:
         if self._ending is None:
             self._end_run(Outcome("stopped"), "terminate", "stopped")
 
-    def _held_by(self) -> str | None:
-        return self._ledger.store.studies(self._ledger.name)[0].holder
-
     def _give_way(self, owner: str) -> None:
         """End a run that was held up for so long that *owner* has taken the study over, and not one trial by hand."""
-        if self._ending is None and self._patiently(self._held_by) != self._holder:
+        if self._ending is None and self._patiently(self._ledger.holder) != self._holder:
             why = f"{owner} has taken over the study, as this process was held up for longer than its lease; it goes on"
             self._end_run(Outcome("broken", f"{why} there", StudyBusy(f"{why} there")), "kill", why)
 

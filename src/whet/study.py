@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -13,6 +12,8 @@ from typing import Any, Literal, overload
 from whet.core.annotating import annotate
 from whet.core.giving import Added, add, enqueue
 from whet.core.handing import hand_out
+from whet.core.jsontext import MISREAD
+from whet.core.leases import SHORTEST_LEASE_S, is_lease
 from whet.core.ledger import Ledger
 from whet.core.problem import Constraint, Fidelity, Objective, problem_of
 from whet.core.protocols import Decision, Executor, Sampler, Scheduler, Store, StudyRecord
@@ -20,7 +21,7 @@ from whet.core.randomness import checked_seed, fresh_seed
 from whet.core.telling import fail, report, tell
 from whet.core.trial import Trial
 from whet.core.values import Told, verdict_on
-from whet.errors import StudyBusy, UsageError
+from whet.errors import StoreDamaged, StudyBusy, UsageError, WhetError
 from whet.explaining import explanation_of
 from whet.functions import Folder, Job, as_callbacks, resend, run_shown, stop_runs
 from whet.run import Outcome
@@ -29,8 +30,6 @@ from whet.schedulers.names import check_scheduler, scheduler_from, scheduler_of,
 from whet.space.space import Space
 from whet.stopping import Limits
 from whet.storage.open import DEFAULT_STORE, open_store
-
-_SHORTEST_LEASE_S = 1.0  # a busy machine holds up a process for longer than less
 
 
 class Study:
@@ -130,8 +129,8 @@ class Study:
     def report(self, trial: Trial | int, values: Told, *, step: float) -> Decision:
         """Note what *trial* reports at *step* and return what it is to do; where that is to stop, it has stopped.
 
-        Where this process was held up for longer than its lease and the trial was taken over, a `LateReportWarning`
-        says so, nothing is noted, and the answer is to stop.
+        Where the trial was cancelled, or taken over as this process was held up for longer than its lease, a
+        `LateReportWarning` says so, nothing is noted, and the answer is to stop.
 
         Raises:
             StaleAttempt: the attempt has ended before: it was told already, or stopped.
@@ -145,8 +144,8 @@ class Study:
 
         One whose budget is not the highest may be paused then; `ask` hands it out again with more if it is to go on.
         An objective that is missing or no finite number makes the trial failed; see `Rules.infinite`. Where the trial
-        was taken over by another process, as this one was held up for longer than its lease, a `LateReportWarning` says
-        so, the value is refused, and the trial is returned as it is now.
+        was cancelled, or taken over by another process as this one was held up for longer than its lease, a
+        `LateReportWarning` says so, the value is refused, and the trial is returned as it is now.
 
         Raises:
             StaleAttempt: the attempt has ended before: it was told already, or stopped.
@@ -352,9 +351,8 @@ class Study:
 
 
 def _checked_lease(lease_s: float) -> float:
-    is_number = isinstance(lease_s, int | float) and not isinstance(lease_s, bool)
-    if not (is_number and _SHORTEST_LEASE_S <= lease_s < math.inf):
-        raise UsageError(f"lease_s must be a number of seconds of at least {_SHORTEST_LEASE_S:g}, got {lease_s!r}")
+    if not is_lease(lease_s):
+        raise UsageError(f"lease_s must be a number of seconds of at least {SHORTEST_LEASE_S:g}, got {lease_s!r}")
     return float(lease_s)
 
 
@@ -375,15 +373,23 @@ def load(
 
     Raises:
         StudyNotFound: the store has no such study; the message lists the closest names.
-        StoreError: the store cannot be read.
+        StoreError: the store cannot be read, or holds what whet has not written.
     """
     opened = open_store(DEFAULT_STORE if store is None else store, must_exist=True)
     record = opened.studies(name)[0]
     study = Study.__new__(Study)
-    chosen = sampler_of(record.settings) if sampler is None else sampler_from(sampler)
-    spender = scheduler_of(record.settings) if scheduler is None else scheduler_from(scheduler)
-    study._attach(opened, record, chosen, spender)
-    problem = study.ledger.history.problem
-    check_sampler(chosen, problem)
-    check_scheduler(spender, problem, record.settings.get("lookahead"))
+    try:
+        chosen = sampler_of(record.settings) if sampler is None else sampler_from(sampler)
+        spender = scheduler_of(record.settings) if scheduler is None else scheduler_from(scheduler)
+        study._attach(opened, record, chosen, spender)
+        problem = study.ledger.history.problem
+        check_sampler(chosen, problem)
+        check_scheduler(spender, problem, record.settings.get("lookahead"))
+    except WhetError:
+        raise
+    except MISREAD as error:
+        raise StoreDamaged(
+            f"study {name!r} holds something that whet has not written ({type(error).__name__}: {error}); somebody has "
+            "changed its store; whet doctor says more"
+        ) from error
     return study

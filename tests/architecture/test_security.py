@@ -62,8 +62,8 @@ def found(tree: ast.Module) -> Iterator[tuple[str, int]]:
     """Yield what a file does of which it should be known, and in which line."""
     for node in ast.walk(tree):
         match node:
-            case ast.ImportFrom(module=str(module), names=names) if module.partition(".")[0] in _PICKLE_MODULES:
-                yield from (("pickle", node.lineno) for alias in names if alias.name in _PICKLE_READERS)
+            case ast.ImportFrom(module=str(module), names=names):
+                yield from ((what, node.lineno) for alias in names for what in _imported(module, alias.name))
             case ast.Import(names=names):
                 for alias in names:
                     if alias.asname is not None and alias.name in _PICKLE_MODULES:
@@ -74,10 +74,21 @@ def found(tree: ast.Module) -> Iterator[tuple[str, int]]:
                 yield from ((what, node.lineno) for what in _called(node))
 
 
+def _imported(module: str, name: str) -> Iterator[str]:
+    if module.partition(".")[0] in _PICKLE_MODULES and name in _PICKLE_READERS:
+        yield "pickle"
+    if module == "builtins" and name in _CODE:
+        yield "code"
+    if (module, name) in _SHELLS:
+        yield "shell"
+    if module == "yaml" and name not in _YAML:
+        yield "yaml"
+
+
 def _called(node: ast.Call) -> Iterator[str]:
     module, name = _dotted(node.func)
     keywords = {keyword.arg: keyword.value for keyword in node.keywords}
-    if not module and name in _CODE:
+    if module in ("", "builtins") and name in _CODE:
         yield "code"
     if (module, name) in _SHELLS or not _is_false(keywords.get("shell")):
         yield "shell"
@@ -139,7 +150,12 @@ def test_every_exception_is_still_one() -> None:
         ("exec(x)", "code"),
         ("compile(x, 'f', 'exec')", "code"),
         ("__import__(x)", "code"),
+        ("builtins.eval(x)", "code"),
+        ("from builtins import exec", "code"),
         ("os.system(x)", "shell"),
+        ("from os import system", "shell"),
+        ("from subprocess import getoutput", "shell"),
+        ("from yaml import load", "yaml"),
         ("subprocess.run(x, shell=True)", "shell"),
         ("subprocess.run(x, shell=maybe)", "shell"),
         ("subprocess.getoutput(x)", "shell"),

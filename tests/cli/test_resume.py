@@ -215,7 +215,8 @@ def test_what_is_gone_is_named(here: Path) -> None:
     try:
         os.chdir(away)
         said = call("resume", "s", "--trials", "+1", expect=2)
-        assert f"was started in {here}" in said.err
+        assert f"It runs, in {away} by" in said.err
+        assert "resume --trust s" in said.err
     finally:
         away.rename(here)
         os.chdir(here)

@@ -217,11 +217,15 @@ def test_who_was_overtaken_hears_by_whom():
     searched.ledger.commit([Draft(Kind.CANCELLED, 2, {}, trials[2].token)])
     requeued = Draft(Kind.REQUEUED, 3, {"reason": "", "counts": False}, trials[3].token)
     searched.ledger.commit([requeued])
-    whys = ["was told already", "has failed already", "was cancelled"]
+    whys = ["was told already", "has failed already"]
     for trial, why in zip(trials, whys, strict=False):
         with pytest.raises(StaleAttempt, match=why):
             searched.tell(trial, 2.0)
-    # Whose trial was taken over is told so, and lives on.
+    # Whose trial was cancelled or taken over is told so, and lives on.
+    with pytest.warns(LateReportWarning, match="was cancelled"):
+        assert searched.tell(trials[2], 2.0).state is State.CANCELLED
+    with pytest.warns(LateReportWarning, match="was cancelled"):
+        assert searched.report(trials[2], 2.0, step=1) == "stop"
     with pytest.warns(LateReportWarning, match="waits to be run again") as caught:
         assert searched.tell(trials[3], 2.0).state is State.WAITING
     assert caught[0].filename == __file__

@@ -18,14 +18,14 @@ import pytest
 import whet
 from whet.core import leases
 from whet.core.events import Draft, Kind
-from whet.core.leases import Lease
+from whet.core.leases import Lease, lease_s_in
 from whet.core.owner import this_process
 from whet.core.protocols import Store
 from whet.errors import StoreError, StoreFull, UsageError
 from whet.storage.open import open_store
 from whet.testing.store_writer import settings_of
 
-LEASE_S = 0.6
+LEASE_S = 1.2  # of which a busy machine may take two thirds before a beat comes
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_it_is_renewed_for_as_long_as_it_is_kept(store: Store, study: int):
     lease = Lease(store, study, LEASE_S)
     lease.keep()
     began = time.monotonic()
-    while time.monotonic() - began < 3 * LEASE_S:
+    while time.monotonic() - began < 2 * LEASE_S:
         assert store.lease(study) == frozenset()
         time.sleep(0.02)
 
@@ -139,15 +139,15 @@ class Listened:
         return found
 
 
-def test_to_give_it_back_does_not_undo_that_it_was_taken_anew(store: Store, study: int):
+def test_to_give_it_back_does_not_undo_that_it_was_taken_anew(store: Store, study: int, monkeypatch):
     is_begun, may_go_on = threading.Event(), threading.Event()
 
-    def dawdle(for_s: float) -> None:
-        if not for_s:
-            is_begun.set()
-            may_go_on.wait(60)
+    def dawdle(*_: object) -> None:
+        is_begun.set()
+        may_go_on.wait(60)
 
-    slow = Listened(store, dawdle)
+    monkeypatch.setattr(leases.atexit, "unregister", dawdle)
+    slow = Listened(store, lambda for_s: for_s or dawdle())
     first, second = Lease(slow, study, 60.0), Lease(slow, study, 60.0)
     first.keep()
     del first
@@ -181,7 +181,8 @@ def test_an_error_that_does_not_last_as_long_as_a_lease_does_not_end_it(store: S
     lease = Lease(listened, study, 6.0)
     lease.keep()
     assert until(lambda: len(listened.said) == 2)
-    assert next(failures, "both were taken") == "both were taken"
+    assert listened.said == [6.0, 6.0]
+    assert next(failures, "it has failed once") == "it has failed once"
 
 
 def test_who_cannot_begin_to_keep_it_leaves_no_thread_behind(store: Store, study: int):
@@ -283,14 +284,15 @@ def test_the_trials_and_numbers_of_one_who_is_lost_are_taken_over_with_what_is_k
     path = tmp_path / "whet.db"
     study = whet.Study({"x": (0.0, 1.0)}, sampler="random", store=path, lease_s=1.0, seed=3)
     with closing(open_store(path)) as elsewhere:
-        elsewhere.lease(1, "elsewhere:7:abc", for_s=0.3)
+        elsewhere.lease(1, "elsewhere:7:abc", for_s=60)
         elsewhere.append(1, [], reserve=2, owner="elsewhere:7:abc")
         asked = Draft(Kind.ASKED, 0, {"config": {"x": 0.5}})
         started = Draft(Kind.STARTED, 0, {"token": "t", "owner": "elsewhere:7:abc"})
         reported = Draft(Kind.REPORTED, 0, {"rows": [[1, 0.25]]}, "t")
         elsewhere.append(1, [asked, started, reported])
         assert study.ask().number == 2
-        time.sleep(1.1)
+        elsewhere.lease(1, "elsewhere:7:abc", for_s=0.01)
+        time.sleep(1.1)  # who looks does so once a second
         trials = study.ask(2)
         assert [(t.number, t.attempt, len(t.curve)) for t in trials] == [(0, 2, 1), (1, 1, 0)]
         late = elsewhere.append(1, [Draft(Kind.COMPLETED, 0, {"values": {"value": 1.0}}, "t")])
@@ -354,48 +356,22 @@ def test_a_process_that_is_killed_while_it_chooses_gives_its_number_to_the_next(
             time.sleep(0.1)
 
 
+def test_one_that_lasts_for_ages_is_kept_as_well(store: Store, study: int):
+    n_before = beating()
+    lease = Lease(store, study, 1e12)
+    lease.keep()
+    time.sleep(0.2)
+    assert beating() == n_before + 1
+    assert store.lease(study) == frozenset()
+
+
+@pytest.mark.parametrize("lease_s", [0, float("nan"), -1.0, 10**400, "soon", None, [30]])
+def test_what_is_no_time_in_a_store_is_not_heeded(lease_s: object):
+    assert lease_s_in({"lease_s": lease_s}) == leases.LEASE_S
+    assert lease_s_in({"lease_s": 5}) == 5.0
+
+
 @pytest.mark.parametrize("lease_s", [0, -1, 0.5, float("nan"), float("inf"), "30", True, [30]])
 def test_a_lease_is_a_sensible_number_of_seconds(lease_s: object):
     with pytest.raises(UsageError, match="lease_s must be a number of seconds of at least 1"):
         whet.Study({"x": (0.0, 1.0)}, lease_s=lease_s)
-
-
-class TestLimit:
-    """A study that is made for so many trials."""
-
-    def test_who_asks_gets_as_many_and_no_more(self, tmp_path: Path):
-        study = whet.Study({"x": (0.0, 1.0)}, store=tmp_path / "whet.db", n_trials=3)
-        others = whet.load("study", tmp_path / "whet.db")
-        study.add_trials([({"x": 0.5}, 1.0)])  # does not count
-        trials = [study.ask(), *others.ask(5)]
-        assert len(trials) == 3
-        for one in (study, others):
-            with pytest.raises(whet.errors.SearchExhausted, match="made for n_trials=3, and all are asked"):
-                one.ask()
-
-    def test_others_may_be_faster_with_the_last_number(self, tmp_path: Path):
-        study = whet.Study({"x": (0.0, 1.0)}, store=tmp_path / "whet.db", n_trials=1, sampler="random")
-        others = whet.load("study", tmp_path / "whet.db")
-        assign = study.scheduler.assign
-        study.scheduler.assign = lambda *asked: [others.ask(), assign(*asked)][1]  # between the look and the reserve
-        with pytest.raises(whet.errors.SearchExhausted, match="all are asked"):
-            study.ask()
-
-    def test_repeats_of_a_config_do_not_count(self):
-        study = whet.Study({"x": (0.0, 1.0)}, n_trials=2, repeats=3, sampler="random")
-        trials = study.ask(10)
-        assert len(trials) == 6
-        assert len({t.config["x"] for t in trials}) == 2
-
-    def test_a_run_takes_it_where_it_has_no_other(self):
-        study = whet.Study({"x": (0.0, 1.0)}, n_trials=4, sampler="random")
-        study.ask()
-        study.run(lambda config: config["x"], executor="inline", progress=False)
-        assert len(study.trials) == 4
-        study.run(lambda config: config["x"], executor="inline", progress=False, n_trials=6)
-        assert len(study.trials) == 6
-
-    @pytest.mark.parametrize("n_trials", [0, -1, 2.5, "3", True])
-    def test_it_is_a_whole_number(self, n_trials: object):
-        with pytest.raises(UsageError, match="n_trials must be a whole number"):
-            whet.Study({"x": (0.0, 1.0)}, n_trials=n_trials)

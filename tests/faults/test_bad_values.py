@@ -67,6 +67,7 @@ TABLE: list[tuple[Any, float | Cause, str]] = [
     (np.zeros(3), Cause.BAD_VALUE, "array"),
     (np.array([]), Cause.BAD_VALUE, "array"),
     (np.datetime64("2026-01-01"), Cause.BAD_VALUE, "2026"),
+    (np.array("0.5"), Cause.BAD_VALUE, "'0.5'"),
     (object, Cause.BAD_VALUE, "object"),
     (Broken(), Cause.BAD_VALUE, "repr failed"),
     ("x" * 100_000, Cause.BAD_VALUE, "xxx"),

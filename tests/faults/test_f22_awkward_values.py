@@ -100,6 +100,7 @@ print('loss: 1')
 json.dump([os.fsencode(word).hex() for word in sys.argv[1:]], open('got', 'w'))
 """
 _N_AT_ONCE = 25
+_MORE_AT_ONCE = 100
 
 
 def _got() -> list[bytes]:
@@ -157,8 +158,8 @@ def test_many_arrive(tmp_path: Path, values: list[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@settings(max_examples=10_000 // _N_AT_ONCE, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(TEXTS, min_size=_N_AT_ONCE, max_size=_N_AT_ONCE))
+@settings(max_examples=10_000 // _MORE_AT_ONCE, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(TEXTS, min_size=_MORE_AT_ONCE, max_size=_MORE_AT_ONCE))
 def test_ten_thousand_arrive(tmp_path: Path, values: list[str]) -> None:
     _many(tmp_path, values)
 

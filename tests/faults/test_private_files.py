@@ -63,6 +63,15 @@ def test_what_a_sweep_leaves_is_its_owners(here: Path) -> None:
     assert not _open_to_others(here / "copies")
 
 
+def test_an_export_that_is_shared_stays_so(here: Path) -> None:
+    call("run", "--name", "s", "--minimize", "loss", "train.py", "--x", "[1]")
+    call("export", "s", "--format", "csv", "-o", "out.csv")
+    (here / "out.csv").chmod(0o664)
+    call("export", "s", "--format", "json", "-o", "out.csv", "--force")
+    assert stat.S_IMODE((here / "out.csv").stat().st_mode) == 0o664
+    assert json.loads((here / "out.csv").read_text())[0]["number"] == 0
+
+
 @pytest.mark.parametrize("executor", ["processes", "inline"])
 def test_what_a_tuned_function_leaves_is_its_owners(executor: str, here: Path) -> None:
     def fn(config: dict[str, int], trial: whet.LiveTrial) -> float:

@@ -115,11 +115,14 @@ def test_what_cannot_be_kept_is_named(name: str, says: str, here: Path) -> None:
         ("--use-auth-token --lr 1", "--use-auth-token --lr 1"),
         ("--db postgresql://me:abc@host/x?a=b", "--db postgresql://me:***@host/x?a=b"),
         ("https://abc:x@host", "https://abc:***@host"),
+        ("postgresql://h/x?a=b&sslpassword=abc&c=d", "postgresql://h/x?a=b&sslpassword=***&c=d"),
+        ("--url=https://h/x?api_key=abc&token_count=3#y", "--url=https://h/x?api_key=***&token_count=3#y"),
         # nothing of these is secret
         ("--max-tokens 5 --tokenizer bert --pad-token x", "--max-tokens 5 --tokenizer bert --pad-token x"),
         ("--n-keys 5 --key-dim 3 --keyboard us", "--n-keys 5 --key-dim 3 --keyboard us"),
         ("https://host:80/a@b", "https://host:80/a@b"),
         ("a@b:c", "a@b:c"),
+        ("what?password=abc", "what?password=abc"),
     ],
 )
 def test_which_arguments_are_not_shown(typed: str, shown: str) -> None:

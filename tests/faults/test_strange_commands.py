@@ -69,6 +69,26 @@ def test_a_study_that_came_from_elsewhere_is_not_run_unasked(here: Path) -> None
     assert "whet resume --store downloads/whet.db --trust s" in said
 
 
+def test_a_project_that_was_moved_goes_on_where_it_is_now(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = here.with_name("moved")
+    here.rename(moved)
+    monkeypatch.chdir(moved)
+    assert f"It runs, in {moved} by" in _refused()
+    call("resume", "--trust", "s", "--trials", "+1")
+    call("resume", "s", "--trials", "+1")
+    assert (moved / "ran").read_text() == "xx"
+
+
+def test_a_directory_that_is_gone_is_named_with_the_remedy(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call("run", "--name", "s", "--minimize", "loss", "--store", "../own.db", "--trials", 1, "train.py", "--x", "[1, 2]")
+    moved = here.with_name("moved")
+    here.rename(moved)
+    monkeypatch.chdir(moved)
+    said = call("resume", "--store", "../own.db", "--trust", "s", "--trials", "+1", expect=2)
+    assert f"the study was started in {here}, where nobody can go now" in said.err
+    assert "put a link to it there" in said.err
+
+
 def test_what_would_run_is_shown_and_cannot_command_the_terminal(here: Path) -> None:
     _change(
         origin={"user": "mallory\x1b]0;owned\x07 (0)"},

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from scipy import stats
 
 from tests.cli.studies import call
 from tests.faults.watching import watched
-from whet.cli.unsound import MISREAD
+from whet.core.jsontext import MISREAD
 from whet.errors import SpaceError, WhetError
 from whet.space.domain import domain_from_json
 from whet.study import load
@@ -76,6 +76,16 @@ SETTINGS: list[tuple[tuple[Any, ...], Any]] = [
     (("sampler",), f"{EVIL}:run"),
     (("sampler",), "gp(acquisition=__import__('os'))"),
     (("sampler",), [EVIL]),
+    (("sampler",), []),
+    (("sampler",), {}),
+    (("sampler_options",), []),
+    (("sampler_options",), 3),
+    (("lookahead",), [1]),
+    (("lookahead",), -3),
+    (("lease_s",), "x"),
+    (("lease_s",), None),
+    (("lease_s",), -1),
+    (("n_trials",), "x"),
     (("sampler",), ESCAPE),
     (("sampler_options",), {"__class__": EVIL, "n_start": 10**30}),
     (("scheduler",), EVIL),
@@ -191,12 +201,11 @@ def _look(tmp_path: Path) -> None:
             assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(text), f"whet {' '.join(command)}: {text!r}"
             assert said.code in (0, 1, 2)
             assert said.code == 0 or said.err or command[0] == "doctor"
-        try:
+        with suppress(WhetError):
             study = load("s")
-            study.explain()
-            _ = study.best, study.best_config, study.trials, repr(study)
-        except (WhetError, *MISREAD):
-            pass  # in Python, an error of Python's will do
+            with suppress(*MISREAD):  # once it is open, an error of Python's will do
+                study.explain()
+                _ = study.best, study.best_config, study.trials, repr(study)
     assert not [name for name in seen.imported if name.startswith(EVIL)]
     assert EVIL not in sys.modules
     assert not [started for started in seen.started if "'uname'" not in started]  # doctor says which machine this is

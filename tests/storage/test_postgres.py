@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -113,6 +114,8 @@ def test_the_password_is_nowhere(store: SqlStore, postgres: Database) -> None:
         (lambda *_: "postgresql://tester:hunter2@h:port/x", UsageError, "cannot be read as the URL"),
         (lambda *_: "postgresql://tester:hunter2@h/x?no_such_option=1", UsageError, "cannot be read as the URL"),
         (lambda *_: "postgresql://tester:hun/ter2@h/x", (UsageError, StoreAway), "postgresql://tester@h/x"),
+        (lambda *_: "postgresql://tester:p@hunter2@h.invalid/x", UsageError, "percent-encoded"),
+        (lambda *_: "postgresql://127.0.0.1:1/hunter2@h.invalid/x", UsageError, "percent-encoded"),
     ],
 )
 def test_what_is_wrong_with_a_url_is_said_without_its_password(
@@ -285,7 +288,7 @@ def test_settings_of_the_database_change_nothing(postgres: Database) -> None:
         )
         connection = store._database._connection  # type: ignore[attr-defined]
         assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
-        assert connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("10s",)
+        assert connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("30s",)
 
 
 # ---- connections that break
@@ -418,6 +421,86 @@ def test_a_server_that_stays_away_is_said_and_nothing_is_stuck(own_postgres: Ser
         own_postgres.stop()
 
 
+def test_what_is_interrupted_while_it_is_undone_leaves_nothing_behind(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = writer.store._database  # type: ignore[attr-defined]
+    wire = database._wire
+
+    def interrupt(*_: object) -> list[Draft]:
+        monkeypatch.setattr(wire, "_exchanged", interrupt)  # and once more, by whoever is impatient
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        writer.write(reserve=2, check=interrupt)
+    assert database._connection.closed
+    assert writer.write(reserve=1) == [0]
+    assert writer.store.load(writer.study).n_numbers == 1
+
+
+def test_what_was_given_up_in_the_middle_is_not_part_of_what_comes_next(writer: Writer, postgres: Database) -> None:
+    database = writer.store._database  # type: ignore[attr-defined]
+    database._wire.begin("BEGIN")
+    database._wire.execute("DELETE FROM whet.study")
+    assert writer.write(reserve=1) == [0]
+    assert _do(postgres, "SELECT n_numbers FROM whet.study") == [(1,)]
+
+
+@pytest.mark.timeout(60)
+def test_a_child_says_so_also_when_a_thread_of_its_parent_was_writing(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = writer.store._database  # type: ignore[attr-defined]
+    is_held, is_said = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with database._mutex:
+            is_held.set()
+            is_said.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    is_held.wait()
+    monkeypatch.setattr(database, "_pid", -1)
+    for use in (lambda: writer.store.studies(), lambda: writer.write(reserve=1)):
+        with pytest.raises(StoreError, match="open the store again in the child"):
+            use()
+    is_said.set()
+    thread.join()
+
+
+@pytest.mark.timeout(60)
+def test_who_closes_does_not_wait_for_those_who_wait_for_a_server(own_postgres: Server) -> None:
+    store = SqlStore(PostgresDatabase(own_postgres.database().url, wait_s=1000.0))
+    writer, said = Writer(store, store.create("a", settings_of()).id), []
+    own_postgres.stop()
+
+    def write() -> None:
+        try:
+            writer.write(reserve=1)
+        except StoreError as error:
+            said.append(str(error))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while store._database._connection is not None:  # type: ignore[attr-defined]
+        time.sleep(0.01)
+    store.close()
+    thread.join()
+    assert "is closed" in said[0]
+
+
+def test_lost_connections_are_not_told_on_stderr(postgres: Database) -> None:
+    """psycopg logs them, and Python prints what nobody else takes; also while the tables are made."""
+    code = "import sys; from whet.storage.open import open_store; open_store(sys.argv[1]).close()"
+    cuts: Iterator[int | None] = iter([1500, 2500, 4000, 6000, 8000])
+    with Proxy(postgres.server.port, cut_after=lambda: next(cuts, None)) as proxy:
+        command = [sys.executable, "-c", code, postgres.by(proxy.port)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert proxy.n_cut >= 3
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_a_server_that_hangs_is_left(postgres: Database) -> None:
     with closing(SqlStore(PostgresDatabase(postgres.url, wait_s=5.0))) as store:
         writer = Writer(store, store.create("a", settings_of()).id)
@@ -487,6 +570,18 @@ def test_sessions_leave_no_receipts(writer: Writer, postgres: Database) -> None:
     assert _do(postgres, "SELECT count(*) FROM whet.receipt") == [(3,)]
     writer.store.close()
     assert _do(postgres, "SELECT session FROM whet.receipt") == [("alive",)]
+
+
+def test_who_looked_leaves_no_receipt(writer: Writer, postgres: Database) -> None:
+    with closing(open_store(postgres.url)) as other:
+        other._database._wait_for_disk()  # type: ignore[attr-defined]
+        assert _do(postgres, "SELECT count(*) FROM whet.receipt") == [(2,)]
+    assert _do(postgres, "SELECT count(*) FROM whet.receipt") == [(1,)]
+
+
+def test_text_that_postgresql_cannot_take_is_not_cut_short(writer: Writer) -> None:
+    with pytest.raises((StudyNotFound, StoreError)):
+        writer.store.studies("study\0more")
 
 
 # ---- who runs it

@@ -11,7 +11,8 @@ import click
 
 from whet.cli.script import ScriptRun
 from whet.cli.standing import standing_of
-from whet.cli.unsound import MISREAD, oddity
+from whet.cli.unsound import oddity
+from whet.core.jsontext import MISREAD
 from whet.core.protocols import Store, StudyRecord
 from whet.core.trial import Trial
 from whet.errors import StoreDamaged, StudyNotFound, UsageError, WhetError

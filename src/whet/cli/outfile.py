@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import IO
 
 from whet.errors import UsageError, WhetError
 from whet.private import opener
+
+_MODES = 0o666  # that a file of data may have
 
 
 def check_free(path: Path, *, force: bool) -> None:
@@ -33,6 +36,8 @@ def check_free(path: Path, *, force: bool) -> None:
 def new_file(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
     """Give a file to write that becomes *path* at the end, all at once; if it fails, nothing is left of it.
 
+    It is its owner's alone, but one that it replaces hands its permissions on.
+
     Raises:
         UsageError: somebody has made *path* meanwhile, and *force* is not set.
         WhetError: the file cannot be written.
@@ -44,6 +49,8 @@ def new_file(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
             with open(part, "xb", opener=opener) as file:
                 yield file
                 file.flush()
+                if force and path.exists():
+                    os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode) & _MODES)
                 os.fsync(file.fileno())
             _put(part, path, force=force)
         finally:

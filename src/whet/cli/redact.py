@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 HIDDEN = "***"
 _SECRET = re.compile(
-    r"(?:.*[-_.])?(?:passw(?:or)?d|passphrase|pwd|secret|credentials?|(?:api|access|private|secret|auth)[-_]?key"
+    r"(?:.*[-_.])?(?:(?:ssl)?passw(?:or)?d|passphrase|pwd|secret|credentials?|(?:api|access|private|secret|auth)[-_]?key"
     r"|secret[-_]access[-_]key)"
     # a token is more often a piece of text than a password
     r"|(?:.*[-_.])?(?:access|api|app|auth|bearer|bot|gh|github|gitlab|hf|hub|huggingface|oauth|refresh|secret"
@@ -15,18 +15,14 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _IN_URL = re.compile(r"(?<=://)([^/?#\s:@]*):([^/?#\s]*)@")
-
-
-def without_password(url: str) -> str:
-    """Return *url*, or a text that holds URLs, without the passwords in them."""
-    return _IN_URL.sub(rf"\1:{HIDDEN}@", url)
+_IN_QUERY = re.compile(r"(?<=[?&])([^?&=#\s]+)=[^&#\s]*")
 
 
 def redacted(arguments: Sequence[str]) -> list[str]:
     """Return *arguments* as they may be shown: what looks like a secret is ``***``.
 
     Such are the values of flags called after one (``--api-key``, ``--db.password``, ``wandb.token=``), and the
-    passwords in URLs.
+    passwords and the like in URLs.
     """
     shown: list[str] = []
     is_value = False
@@ -39,5 +35,13 @@ def redacted(arguments: Sequence[str]) -> list[str]:
         name, equals, _ = argument.partition("=")
         is_secret = _SECRET.fullmatch(name.lstrip("-+~")) is not None
         is_value = is_flag and is_secret and not equals
-        shown.append(f"{name}={HIDDEN}" if is_secret and equals else without_password(argument))
+        shown.append(f"{name}={HIDDEN}" if is_secret and equals else _without_passwords(argument))
     return shown
+
+
+def _without_passwords(text: str) -> str:
+    """Return *text*, which may hold URLs, without the secrets in them."""
+    if "://" not in text:
+        return text
+    found = _IN_URL.sub(rf"\1:{HIDDEN}@", text)
+    return _IN_QUERY.sub(lambda item: f"{item[1]}={HIDDEN}" if _SECRET.fullmatch(item[1]) else item[0], found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -92,7 +93,8 @@ def resume_command(
             return _say_finished(standing, notices, store)
         check_workers(lookahead_of(loaded.ledger.history), changes.workers or run.workers)
         here = Origin.here(studies.url)
-        run = _at_home(run if changes.workers is None else replace(run, workers=changes.workers))
+        run = _moved(run if changes.workers is None else replace(run, workers=changes.workers), here)
+        _go_home(run)
         run = _trusted(study, run, here, store, is_asked=trust)
         gpus = gpus_for(run)
         notices += [f"since {one_line(study.name)} began: {change}" for change in run.changed_since()]
@@ -253,7 +255,16 @@ def _say_finished(standing: Standing, notices: list[str], where: str | None) -> 
     return 0
 
 
-def _at_home(run: ScriptRun) -> ScriptRun:
+def _moved(run: ScriptRun, here: Origin) -> ScriptRun:
+    """Return *run* in the directory that was moved together with its database, if the one that it knows is gone."""
+    if not run.origin.store or not here.store or Path(run.cwd).is_dir():
+        return run
+    way = os.path.relpath(run.cwd, Path(run.origin.store).parent)
+    cwd = (Path(here.store).parent / way).resolve()
+    return replace(run, cwd=str(cwd)) if cwd.is_dir() else run
+
+
+def _go_home(run: ScriptRun) -> None:
     """Go to the directory in which the study was started, and see that its program is there.
 
     Raises:
@@ -262,9 +273,11 @@ def _at_home(run: ScriptRun) -> ScriptRun:
     try:
         os.chdir(run.cwd)
     except OSError as error:
-        raise UsageError(f"the study was started in {run.cwd}, where nobody can go now: {error.strerror}") from None
+        raise UsageError(
+            f"the study was started in {run.cwd}, where nobody can go now: {error.strerror}. If it was moved, put a "
+            "link to it there"
+        ) from None
     read_program([*(["-m"] if run.program.kind == "module" else []), run.program.target])
-    return run
 
 
 def _amendments(study: StudyRecord, run: ScriptRun, limits: Limits) -> list[Draft]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from whet.cli.script import ScriptRun
+from whet.core.jsontext import MISREAD
 from whet.core.problem import Problem
 from whet.core.protocols import Store, StudyRecord
 from whet.core.trial import State, Trial
@@ -20,10 +21,15 @@ from whet.schedulers.names import scheduler_of
 from whet.stopping import Limits
 from whet.text import one_line
 
-# What comes of a value of another kind than is expected.
-MISREAD = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 _PAGE = 250
-_SETTINGS = {"seed": int, "repeats": int, "lookahead": int | None, "first": Sequence[Mapping[str, Any]]}
+_SETTINGS = {
+    "seed": int,
+    "repeats": int,
+    "lookahead": int | None,
+    "n_trials": int,
+    "lease_s": float,
+    "first": Sequence[Mapping[str, Any]],
+}
 
 
 def oddity(store: Store) -> str:
@@ -48,7 +54,7 @@ def _oddities(store: Store, study: StudyRecord) -> Iterator[str]:
     for metric in (*problem.objectives, *problem.constraints):
         yield from _misfits(metric, "an objective or constraint")
     for name, hint in _SETTINGS.items():
-        if not fits(settings.get(name, 1 if hint is int else ()), hint) and settings.get(name) is not None:
+        if name in settings and not fits(settings[name], hint):
             yield f"its {name} is {_shown(settings[name])}"
     if settings["seed"] < 0 or settings.get("repeats", 1) < 1:
         yield "its seed or its repeats are negative"

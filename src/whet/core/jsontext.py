@@ -10,6 +10,8 @@ import json
 import math
 from typing import Any
 
+# What comes of a value of another kind than is expected.
+MISREAD = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 _FLOAT = "$float"
 _DICT = "$dict"
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

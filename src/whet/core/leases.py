@@ -14,15 +14,17 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import Any, TypeGuard
 
 from whet.core.owner import this_process
 from whet.core.protocols import Store
 from whet.errors import StoreAway, StoreBusy, StoreError, StoreFull, StudyNotFound
 
 LEASE_S = 30.0
+SHORTEST_LEASE_S = 1.0  # a busy machine holds up a process for longer than less
 _BEATS = 3  # in a lease, so that it outlives two that could not be written
 _AGAIN_S = 1.0  # after a beat that could not be
 _LOOK_EVERY_S = 1.0
@@ -30,6 +32,19 @@ _PASSING = (StoreAway, StoreBusy, StoreFull)
 
 _beats: dict[tuple[str, int], _Beat] = {}  # by store and study
 _mutex = threading.Lock()  # of `_beats` and of who joins or ends one; nobody waits for a store under it
+
+
+def is_lease(seconds: object) -> TypeGuard[float]:
+    """Tell whether a lease can last that long."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return False
+    return SHORTEST_LEASE_S <= seconds <= sys.float_info.max
+
+
+def lease_s_in(settings: Mapping[str, Any]) -> float:
+    """Return how long a lease lasts by a study's *settings*; who wrote these may have written anything there."""
+    found = settings.get("lease_s")
+    return float(found) if is_lease(found) else LEASE_S
 
 
 class Lease:
@@ -97,8 +112,11 @@ class Lease:
 
     def bury(self, owners: Collection[str]) -> None:
         """Forget *owners*, who are lost and have nothing that could be taken over any more."""
+        if not owners:
+            return
         with suppress(StoreError):  # they are found again
-            for owner in owners:
+            # Those that have renewed it since are not.
+            for owner in self._store.lease(self._study).intersection(owners):
                 self._store.lease(self._study, owner, for_s=0)
 
 
@@ -115,6 +133,7 @@ class _Beat(threading.Thread):
     def __init__(self, store: Store, study: int, lease_s: float) -> None:
         super().__init__(daemon=True, name="whet-lease")
         self._store, self._study, self._lease_s = store, study, lease_s
+        self._beat_s = min(lease_s / _BEATS, threading.TIMEOUT_MAX)
         self._renewed_at = -math.inf
         self._n_users = 0
         self._writing = threading.Lock()  # so that nothing is renewed that was given back
@@ -125,16 +144,16 @@ class _Beat(threading.Thread):
 
     def run(self) -> None:
         """Renew it until nobody needs it, or it has run out as the store is closed or the study deleted."""
-        wait_s = self._lease_s / _BEATS
+        wait_s = self._beat_s
         try:
             while self._is_needed(wait_s):
                 try:
                     self.renew()
-                    wait_s = self._lease_s / _BEATS
+                    wait_s = self._beat_s
                 except StoreError as error:
                     if not (isinstance(error, _PASSING) or self._holds()):
                         return
-                    wait_s = min(_AGAIN_S, self._lease_s / _BEATS)
+                    wait_s = min(_AGAIN_S, self._beat_s)
             self.give_back()
         except StudyNotFound:
             pass

@@ -10,7 +10,7 @@ from threading import RLock
 from whet.core.columns import Finished, as_config
 from whet.core.events import Draft, Event, Kind
 from whet.core.history import History
-from whet.core.leases import LEASE_S, Lease
+from whet.core.leases import Lease, lease_s_in
 from whet.core.owner import this_process
 from whet.core.protocols import Appended, Store, StudyRecord
 from whet.core.trial import Trial
@@ -37,7 +37,7 @@ class Ledger:
         self.study = record.id
         self.name = record.name
         self.history: History = store.load(record.id)
-        self.lease = Lease(store, record.id, float(self.history.settings.get("lease_s", LEASE_S)))
+        self.lease = Lease(store, record.id, lease_s_in(self.history.settings))
         self.unheard: deque[tuple[Sequence[Event], Sequence[Trial]]] | None = None
         # Trials whose current attempt was begun here, to its token and when that was, in monotonic seconds.
         self._began: dict[int, tuple[str, float]] = {}
@@ -106,6 +106,10 @@ class Ledger:
         if lost:
             self.catch_up()
             self.lease.bury(lost.difference(trial.owner for trial in self.history.active.values()))
+
+    def holder(self) -> str | None:
+        """Return who runs the study now, as `StudyRecord` has it."""
+        return self.store.studies(self.name)[0].holder
 
     def _may_be_late(self, drafts: Sequence[Draft], room: Mapping[int, int] | None) -> bool:
         """Tell whether others may be faster with any of *drafts*: to fold what they wrote takes time, and all wait."""

@@ -102,7 +102,7 @@ def _running(ledger: Ledger, trial: Trial | int) -> Trial:
 def _say(ledger: Ledger, speaker: Trial, *drafts: Draft) -> Trial:
     """Write *drafts*, which the attempt of *speaker* says, and return its trial.
 
-    Where the trial was taken over meanwhile they are refused with a warning, so that the worker lives on.
+    Where the trial was taken over meanwhile, or cancelled, they are refused with a warning, so that the worker lives on.
 
     Raises:
         StaleAttempt: the attempt has ended before.
@@ -115,7 +115,7 @@ def _say(ledger: Ledger, speaker: Trial, *drafts: Draft) -> Trial:
         f"trial {speaker.number} of study {ledger.name!r}: this attempt is no longer the current one, so its "
         f"{drafts[-1].kind.value!r} was refused: {_why_stale(speaker, now)}"
     )
-    if now.attempt == speaker.attempt and now.state is not State.WAITING:
+    if now.attempt == speaker.attempt and now.state not in (State.WAITING, State.CANCELLED):
         raise StaleAttempt(what)
     warnings.warn(what, LateReportWarning, stacklevel=4)
     return now

@@ -231,15 +231,16 @@ def number_of(what: str, value: Any) -> float:
     Raises:
         UsageError: it is no number, or none that a float can be.
     """
-    if isinstance(value, str | bytes | bytearray):  # which Python's float would read
-        raise UsageError(f"{what} must be a number, got the text {shortened(repr(value))}; float(…) makes it one")
     try:
         # Of an array or a tensor its one item, if there is one; NumPy itself would drop a part of a complex number.
-        return float(value.item() if hasattr(value, "item") else value)
+        one = value.item() if hasattr(value, "item") else value
+        if not isinstance(one, str | bytes | bytearray):  # which Python's float would read
+            return float(one)
     except OverflowError:
         raise UsageError(f"{what} must be a number, and is too large for a float: {_shown(value)}") from None
     except Exception as error:  # an object of the user's own may raise anything
         raise UsageError(f"{what} must be a number, got {_shown(value)}") from error
+    raise UsageError(f"{what} must be a number, got the text {shortened(repr(one))}; float(…) makes it one")
 
 
 def _shown(value: Any) -> str:

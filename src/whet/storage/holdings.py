@@ -21,6 +21,7 @@ from whet.storage.postgres_tables import NOW, SCHEMA, STARTED
 HOLD_S = 30.0
 _BEATS = 3  # in that time
 _AGAIN_S = 1.0  # after a beat that could not be
+_LAST_S = 5.0  # for a beat that is on its way; one that waits for a server is left to itself
 _PASSING = (StoreAway, StoreBusy, StoreFull)
 
 # While a server is down nobody can renew anything: what was held then, is for as long again once it is up.
@@ -86,7 +87,7 @@ class Holding:
             yield
         finally:
             self._is_over.set()
-            thread.join()
+            thread.join(_LAST_S)
 
     def give_back(self) -> None:
         """Let others have the study; where that cannot be said, the hold runs out by itself."""
@@ -108,7 +109,7 @@ class Holding:
     def _is_renewed(self) -> bool:
         """Renew it; where it has run out, take it again; tell whether that could be."""
         found = self._database.write(lambda session: session.execute(_RENEW, self._row).fetchone())
-        if found is not None or self.take():
+        if found is not None or self._is_over.is_set() or self.take():
             return True
         other = self._database.holders([self._study]).get(self._study, "another process")
         self._tell(

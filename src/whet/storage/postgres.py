@@ -87,6 +87,7 @@ class PostgresDatabase:
         self._n_commits = 0
         self._is_closed = False
         self._is_verified = False
+        self._has_receipt = False  # perhaps
         self._connection: psycopg.Connection | None = None
         self._lost: dict[int, str] = {}  # studies that this process ran, and whom they were given to since
 
@@ -110,6 +111,7 @@ class PostgresDatabase:
             result = work(wire)
             return result, wire.execute(_IS_ON_DISK).fetchone()[0]
 
+        self._refuse_if_not_ours()  # in a forked child, a thread that is not there may have the mutex for ever
         with self._mutex:
             result, is_on_disk = self._insisting(lambda: self._transaction(_READING, seen))
             if not is_on_disk:
@@ -122,6 +124,7 @@ class PostgresDatabase:
         So all writes are durable. But a study is handed on to the next writer before: the log of the server is written
         in order, so what the next one commits lasts only if this does, and many wait for the disk together.
         """
+        self._refuse_if_not_ours()
         with self._mutex:
             if study in self._lost:
                 raise StudyBusy(self._lost[study])
@@ -152,6 +155,7 @@ class PostgresDatabase:
             result = work(wire)
             wire.execute("COMMIT")
             if begin == _WRITING:
+                self._has_receipt = True
                 wire.execute(_LASTING, {"session": self._session})
             wire.end()
         except BaseException:
@@ -228,12 +232,13 @@ class PostgresDatabase:
     # ------------------------------------------------------------------------------------------------ the connection
     def _connected(self) -> Wire:
         connection = self._connection
-        if connection is None or is_broken(connection):
+        if connection is None or is_broken(connection) or not self._wire.is_idle:
             self._connection = None
             if connection is not None:
                 connection.close()
-            self._connection = connected(self._options, self._wait_s)
-            self._wire = Wire(self._connection, self._wait_s + _ANSWER_S)
+            made = connected(self._options, self._wait_s)
+            self._wire = Wire(made, self._wait_s + _ANSWER_S)
+            self._connection = made
         return self._wire
 
     def _refuse_if_not_ours(self) -> None:
@@ -249,9 +254,9 @@ class PostgresDatabase:
         """See `Database.close`. A server that does not answer is not waited for."""
         if os.getpid() != self._pid:
             return  # the connection is the parent's
+        self._is_closed = True  # before a thread that waits for a server gives the mutex back
         with self._mutex:
-            self._is_closed = True
-            if self._n_commits and not is_broken(self._connection):
+            if self._has_receipt and not is_broken(self._connection):
                 self._wire.patience_s = _LAST_ANSWER_S
                 with suppress(psycopg.Error):
                     self._transaction(_WRITING, lambda wire: wire.execute(_OLD_RECEIPTS, {"session": self._session}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from contextlib import suppress
@@ -33,10 +34,13 @@ _DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
-_IDLE_S = 10  # in the middle of a transaction, which takes milliseconds: the process is suspended, or its host is lost
+# In the middle of a transaction, which takes milliseconds, or seconds where 100,000 trials are given at once; longer if
+# the process is suspended, or its host is lost.
+_IDLE_S = 30
 _SESSION = {
     "search_path": "pg_catalog",  # nobody's functions stand in for the system's
     "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",  # who waited to make the tables sees those that were made
     "idle_in_transaction_session_timeout": f"{_IDLE_S}s",
     "statement_timeout": "0",
     "extra_float_digits": "1",
@@ -58,6 +62,7 @@ _LATER = re.compile(
 # Lines of libpq that say nothing of what has happened.
 _MANNERS = ("Is the server running", "Multiple connection attempts", "- ", "This probably means", "before or while")
 # Serialization failure, deadlock, ended by an administrator, crashed, starting, ended as it was idle, no slot left.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it logs of lost connections is not for stderr
 _PASSING = {"40001", "40P01", "57P01", "57P02", "57P03", "57P05", "25P03", "53300"}
 
 
@@ -70,7 +75,11 @@ def options_of(url: str) -> dict[str, str]:
     given: dict[str, Any] = {"port": "none"}
     with suppress(psycopg.ProgrammingError):
         given = conninfo_to_dict("postgresql" + url[url.index("://") :])
-    if not _PORTS.fullmatch(str(given.get("port", ""))):
+    host, database = (str(given.get(name, "")) for name in ("host", "dbname"))
+    holds_secret = "@" in host[1:] or (
+        "@" in database and "%40" not in url
+    )  # the end of a password that is not encoded
+    if holds_secret or not _PORTS.fullmatch(str(given.get("port", ""))):
         raise UsageError(
             f"{without_password(url)} cannot be read as the URL of a PostgreSQL database: expected "
             "postgresql://USER@HOST:PORT/DATABASE, with options of libpq behind '?'. Special characters are "

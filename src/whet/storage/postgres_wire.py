@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus, Format
+from psycopg.pq import ConnStatus, ExecStatus, Format, PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 _PARAMETER = re.compile(r"%\((\w+)\)s")
@@ -60,6 +60,12 @@ class Wire:
         self._n_prepared = 0
         self._sent: list[Rows] = []
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is begun, nor left of what was given up in the middle."""
+        libpq = self._libpq
+        return libpq.pipeline_status == PipelineStatus.OFF and libpq.transaction_status == TransactionStatus.IDLE
+
     def execute(self, query: str, parameters: Mapping[str, Any] | None = None, /) -> Rows:
         """See `whet.storage.database.Session`."""
         if query not in self._prepared:
@@ -86,12 +92,14 @@ class Wire:
     def undo(self) -> None:
         """Roll back what was begun and failed. Where that cannot be, the connection is closed, which does the same."""
         try:
-            if self._sent:
-                self.settle()
+            self.settle()
+            self.execute("ROLLBACK")
+            self.settle()
             self._libpq.exit_pipeline_mode()
-            self._connection.rollback()
-        except psycopg.Error:
+        except BaseException as error:
             self._connection.close()
+            if not isinstance(error, psycopg.Error):  # a second Ctrl-C
+                raise
 
     def settle(self) -> None:
         """Send what was not sent yet, and wait for all answers.
@@ -153,6 +161,8 @@ class Wire:
             while not libpq.is_busy():
                 result = libpq.get_result()
                 if result is None:  # between the answers of two statements
+                    if libpq.status != ConnStatus.OK:  # or there is none to come
+                        raise psycopg.OperationalError("the connection is lost")
                     continue
                 if result.status == ExecStatus.PIPELINE_SYNC:
                     return results
@@ -166,4 +176,7 @@ def _text(value: Any) -> bytes | None:
         return b"t" if value else b"f"
     if isinstance(value, list):
         return f"{{{','.join(map(str, value))}}}".encode()
-    return str(value).encode()
+    text = str(value).encode()
+    if b"\0" in text:  # where libpq would end it
+        raise psycopg.DataError("PostgreSQL cannot take text with the character 0")
+    return text
