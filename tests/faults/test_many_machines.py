@@ -99,6 +99,7 @@ def _logs(cluster: Path) -> str:
     return "\n".join(f"{path.name}: {path.read_text()}" for path in sorted(cluster.glob("worker-*.log")))
 
 
+@pytest.mark.slow
 def test_the_array_job_of_the_docs(cluster: Path, whet: Whet, postgres: Database) -> None:
     (cluster / "hang-3").touch()  # this node is going to be lost in the middle of a trial
     _submit(cluster, whet)

@@ -92,7 +92,7 @@ def test_replies_to_commit_are_lost(postgres: Database, n_drops: int) -> None:
     lossy.check(postgres.url)
 
 
-@pytest.mark.parametrize("n_cuts", [50, pytest.param(500, marks=SLOW)])
+@pytest.mark.parametrize("n_cuts", [20, pytest.param(500, marks=SLOW)])
 def test_connections_are_cut_at_any_byte(postgres: Database, n_cuts: int) -> None:
     with Proxy(postgres.server.port, cut_after=at_any_byte(_MOST_BYTES, n_cuts, up_to=n_cuts)) as proxy:
         lossy = Lossy(postgres, proxy, seed=n_cuts)

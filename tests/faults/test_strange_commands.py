@@ -70,7 +70,7 @@ def test_a_study_that_came_from_elsewhere_is_not_run_unasked(here: Path) -> None
 
 
 def test_a_project_that_was_moved_goes_on_where_it_is_now(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    moved = here.with_name("moved")
+    moved = here.with_name(f"{here.name}-moved")
     here.rename(moved)
     monkeypatch.chdir(moved)
     assert f"It runs, in {moved} by" in _refused()
@@ -80,11 +80,12 @@ def test_a_project_that_was_moved_goes_on_where_it_is_now(here: Path, monkeypatc
 
 
 def test_a_directory_that_is_gone_is_named_with_the_remedy(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    call("run", "--name", "s", "--minimize", "loss", "--store", "../own.db", "--trials", 1, "train.py", "--x", "[1, 2]")
-    moved = here.with_name("moved")
+    store = here.with_name(f"{here.name}.db")
+    call("run", "--name", "s", "--minimize", "loss", "--store", store, "--trials", 1, "train.py", "--x", "[1, 2]")
+    moved = here.with_name(f"{here.name}-moved")
     here.rename(moved)
     monkeypatch.chdir(moved)
-    said = call("resume", "--store", "../own.db", "--trust", "s", "--trials", "+1", expect=2)
+    said = call("resume", "--store", store, "--trust", "s", "--trials", "+1", expect=2)
     assert f"the study was started in {here}, where nobody can go now" in said.err
     assert "put a link to it there" in said.err
 

@@ -89,6 +89,7 @@ class PostgresDatabase:
         self._is_verified = False
         self._has_receipt = False  # perhaps
         self._connection: psycopg.Connection | None = None
+        self._wire: Wire  # of the connection
         self._lost: dict[int, str] = {}  # studies that this process ran, and whom they were given to since
 
         def first() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from contextlib import suppress
@@ -62,7 +61,6 @@ _LATER = re.compile(
 # Lines of libpq that say nothing of what has happened.
 _MANNERS = ("Is the server running", "Multiple connection attempts", "- ", "This probably means", "before or while")
 # Serialization failure, deadlock, ended by an administrator, crashed, starting, ended as it was idle, no slot left.
-logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it logs of lost connections is not for stderr
 _PASSING = {"40001", "40P01", "57P01", "57P02", "57P03", "57P05", "25P03", "53300"}
 
 
