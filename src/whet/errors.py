@@ -126,4 +126,4 @@ class TrialStopped(BaseException):
 
 
 class LateReportWarning(UserWarning):
-    """What was said of a trial came too late: it was cancelled, or taken over, and goes on without the one who said it."""
+    """What was said of a trial came too late: it was cancelled, or was taken over and goes on without this worker."""

@@ -102,7 +102,7 @@ def _running(ledger: Ledger, trial: Trial | int) -> Trial:
 def _say(ledger: Ledger, speaker: Trial, *drafts: Draft) -> Trial:
     """Write *drafts*, which the attempt of *speaker* says, and return its trial.
 
-    Where the trial was taken over meanwhile, or cancelled, they are refused with a warning, so that the worker lives on.
+    Where the trial was taken over or cancelled meanwhile they are refused with a warning, so that the worker lives on.
 
     Raises:
         StaleAttempt: the attempt has ended before.

@@ -160,6 +160,11 @@ def value_to_rank(trial: Trial, problem: Problem) -> float | None:
     return None if math.isnan(value) or not problem.is_feasible(trial.values) else value
 
 
+def is_text(name: str) -> bool:
+    """Tell whether every database takes *name* as a text."""
+    return "\0" not in name and not any("\ud800" <= character <= "\udfff" for character in name)
+
+
 def check_name(name: str) -> None:
     """Refuse a name that a study cannot have.
 
@@ -170,7 +175,7 @@ def check_name(name: str) -> None:
         raise UsageError(f"a study needs a name with at least one visible character, got {name!r}")
     if len(name) > MAX_NAME:
         raise UsageError(f"a study's name may have {MAX_NAME} characters, got {len(name)}: {name[:20]!r}…")
-    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+    if not is_text(name):
         raise UsageError(f"a study's name must be text without NUL characters or broken bytes, got {name!r}")
 
 

@@ -23,7 +23,7 @@ from whet.core.protocols import Appended, StudyRecord, Summary
 from whet.core.trial import Trial
 from whet.errors import StoreDamaged, StudyNotFound
 from whet.storage import rows
-from whet.storage.batch import Batch, Progress, check_name, name_taken, study_busy, unknown_name
+from whet.storage.batch import Batch, Progress, check_name, is_text, name_taken, study_busy, unknown_name
 from whet.storage.database import Database, Found, Session, T
 from whet.storage.sqlite import SqliteFile
 from whet.storage.statements import NO_LIMIT
@@ -93,7 +93,8 @@ class SqlStore:
         def work(session: Session) -> list[Any]:
             if name is None:
                 return session.execute(self._sql.studies).fetchall()
-            found = session.execute(self._sql.study_named, {"name": name}).fetchall()
+            # What databases refuse as a text is no study's name.
+            found = session.execute(self._sql.study_named, {"name": name}).fetchall() if is_text(name) else []
             if not found:
                 names = [row[1] for row in session.execute(self._sql.studies).fetchall()]
                 raise unknown_name(name, names, self._database.place)

@@ -131,6 +131,7 @@ class SqliteFile:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Cursor]:
         """Give a cursor in a read transaction: everything read belongs to one moment."""
+        self._open_connection()  # a forked child may find the mutex locked for ever
         with self._mutex, self.translated(), self._transaction("BEGIN") as cursor:
             yield cursor
 
@@ -141,6 +142,7 @@ class SqliteFile:
         A durable one is on the disk at the end, by one fsync. Another one costs no fsync: it survives the death of
         this process, and is on the disk with the next durable one, as both are in the same log.
         """
+        self._open_connection()  # as above
         with self._mutex, self.translated():
             self._refuse_if_read_only()
             with self._write_lock.held():

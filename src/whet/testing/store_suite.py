@@ -105,6 +105,12 @@ class StoreContract(LogContract, GivenContract, LeaseContract):
             store.create("a", settings_of(bad={1, 2}))
         assert store.studies() == []
 
+    @pytest.mark.parametrize("name", ["a\0b", "\ud800", "", "x" * 10_000, "'; drop table study; --"])
+    def test_no_name_that_a_study_cannot_have_finds_one(self, store: Store, name: str) -> None:
+        store.create("a", settings_of())
+        with pytest.raises(StudyNotFound):
+            store.studies(name)
+
     def test_a_deleted_study_is_gone_and_its_id_is_not_used_again(self, store: Store) -> None:
         kept = Writer(store, store.create("kept", settings_of()).id)
         gone = Writer(store, store.create("gone", settings_of()).id)
