@@ -243,8 +243,8 @@ GUARDS: tuple[Guard, ...] = (
         "F13",
         "a text is no number, though Python reads it",
         "core/values.py",
-        "    if isinstance(value, str | bytes | bytearray):  # which Python's float would read",
-        "    if False:",
+        "        if not isinstance(one, str | bytes | bytearray):  # which Python's float would read",
+        "        if True:",
         _FAULTS + "test_bad_values.py::test_whatever_is_told_the_trial_can_still_be_told_well",
     ),
     Guard(
