@@ -17,7 +17,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["--gpus=abc", "--gpus=0", "--store=", "--store=postgresql://x/y", "--name=", "--retries=-1"]
+    "option", ["--gpus=abc", "--gpus=0", "--store=", "--store=mysql://x/y", "--name=", "--retries=-1"]
 )
 def test_a_dry_run_refuses_what_the_run_refuses(option: str) -> None:
     said = call("run", "--dry-run", option, "t.py", "[1]", expect=2).err

@@ -163,7 +163,8 @@ class _Books:
         attempt = self._running.get(trial)
         # That an attempt was interrupted may be found out long after.
         if attempt is not None and (event.kind is not Kind.REQUEUED or payload.get("cause")):
-            attempt.latest = event.time
+            took_s = payload.get("duration_s")  # measured, where whoever ran it has said so
+            attempt.latest = event.time if took_s is None else attempt.began + took_s
         if payload.get("budget") is not None:
             self._budgets[trial] = payload["budget"]
         elif event.kind is Kind.STARTED:
