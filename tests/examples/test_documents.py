@@ -45,7 +45,8 @@ def a_project(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("a_project")
 @pytest.mark.parametrize("line", _shown_runs())
 def test_the_runs_that_are_shown_are_understood(line: str, whet: Whet) -> None:
-    words = ["studies.db" if word.startswith("postgresql://") else word for word in shlex.split(line)]  # db.example is none
+    # There is no db.example.
+    words = ["studies.db" if word.startswith("postgresql://") else word for word in shlex.split(line)]
     done = whet("run", "--dry-run", *words[2:])
     assert "train" in done.stdout or "digits" in done.stdout
 
