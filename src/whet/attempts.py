@@ -159,8 +159,8 @@ class Attempts:
 
     def _ending(self, live: Live, ended: Ended, known: History) -> list[Draft]:
         """Return the drafts that end an attempt."""
-        values = live.tally.values(ended.metrics)
-        payload: dict[str, Any] = {"values": values, "exit_code": ended.exit_code, "duration_s": ended.duration_s}
+        payload: dict[str, Any] = {"values": live.tally.values(ended.metrics), "exit_code": ended.exit_code}
+        payload["duration_s"] = time.monotonic() - live.began  # by the clock that its reports are timed by
         if live.intent is Kind.PAUSED and ended.cause == "exit_code" and not live.was_stopped:
             # A program that has reached its budget is left to end by itself: that it crashed is its own doing.
             kind = self._failed(live, payload, Cause(ended.cause), ended.message)

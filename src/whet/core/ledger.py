@@ -88,7 +88,8 @@ class Ledger:
             self._fold(appended.events)
             for draft in drafts:
                 if draft.kind is Kind.STARTED and draft.trial is not None:
-                    self._began[draft.trial] = draft.payload["token"], time.monotonic()
+                    ago_s = 0.0 if draft.time is None else max(0.0, time.time() - draft.time)  # it may be said later
+                    self._began[draft.trial] = draft.payload["token"], time.monotonic() - ago_s
                     self.lease.begun(draft.payload["token"])
         return appended
 
