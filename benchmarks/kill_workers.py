@@ -18,6 +18,7 @@ import sys
 import time
 import uuid
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -78,17 +79,23 @@ def work(kind: str, store: str, name: str, log: str, seed: int) -> None:
             study.run(objective, progress=False, on_trial_end=lambda _, trial: note(trial), **one)
 
 
-def ask_and_tell(study: Any, draw: random.Random, note: Any, file: Any) -> None:
+def asked(study: Any, pause_s: float) -> Iterator[Any]:
+    """Give trials until nothing is left to ask, with a pause wherever others have to end theirs first."""
     import whet
 
     while True:
         try:
-            trial = study.ask()
+            yield study.ask()
         except whet.errors.SearchExhausted:
             return
         except whet.errors.NotReady:
-            time.sleep(0.05)
-            continue
+            time.sleep(pause_s)
+
+
+def ask_and_tell(study: Any, draw: random.Random, note: Any, file: Any) -> None:
+    import whet
+
+    for trial in asked(study, 0.05):
         try:
             time.sleep(draw.uniform(0, _LONGEST_S))
             study.report(trial, trial.config["x"], step=1)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from invariants import Ack, known_value, lives_of, n_doctor_findings, violations
-from kill_workers import Totals
+from kill_workers import Totals, asked
 from measuring import ENVIRONMENT, show
 from stores import Place, place
 
@@ -37,15 +37,8 @@ def write(store: str, name: str, acks: str) -> None:
     warnings.simplefilter("error", whet.errors.LateReportWarning)
     study = whet.load(name, store)
     with Path(acks).open("a", buffering=1) as file:
-        while True:
-            try:
-                trial = study.ask()
-            except whet.errors.SearchExhausted:
-                return
-            except whet.errors.NotReady:
-                time.sleep(0.01)
-                continue
-            trial = study.tell(trial, trial.config["x"] / 7)
+        for one in asked(study, 0.01):
+            trial = study.tell(one, one.config["x"] / 7)
             row = [trial.number, trial.attempt, str(trial.state), known_value(trial.values.get("value"))]
             file.write(json.dumps([*row, time.time()]) + "\n")
 

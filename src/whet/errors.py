@@ -105,6 +105,10 @@ class StoreUnsafe(StoreError):
     """The store lies where its promises do not hold, such as a network file system."""
 
 
+# What a store may say for a while: whoever tries again may succeed.
+PASSING = (StoreAway, StoreBusy, StoreFull)
+
+
 class StudyBusy(WhetError):
     """Another process is running this study."""
 

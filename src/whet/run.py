@@ -25,7 +25,7 @@ from whet.core.owner import Watch, is_gone, this_process
 from whet.core.protocols import Decision, Ended, Executor, Happening, Launch, Reported, Sampler, Scheduler
 from whet.core.randomness import replicate_seed
 from whet.core.trial import State
-from whet.errors import ExecutorError, StateError, StoreAway, StoreBusy, StoreFull, StudyBusy, UsageError, WhetError
+from whet.errors import PASSING, ExecutorError, StateError, StudyBusy, UsageError, WhetError
 from whet.filling import Filling
 from whet.interrupts import BY_SIGNAL, How, Interrupts, SignalReason, first_words
 from whet.schedulers.fifo import Fifo
@@ -347,7 +347,7 @@ class _Loop:
         while True:
             try:
                 return work()
-            except (StoreFull, StoreBusy, StoreAway) as error:
+            except PASSING as error:
                 if time.monotonic() > deadline or self._interrupts.take():
                     raise
                 if not was_told:

@@ -23,16 +23,22 @@ def _counted(url: str, key: int) -> None:
         connection.execute("INSERT INTO told VALUES (%s)", [key])
 
 
+def _n_lost(url: str, n_keys: int) -> int:
+    """Write so many keys, each on a connection of its own; return how many times that seemed to fail."""
+    n_lost = 0
+    for key in range(n_keys):
+        try:
+            _counted(url, key)
+        except psycopg.OperationalError:
+            n_lost += 1
+    return n_lost
+
+
 def test_a_reply_to_commit_is_lost_after_the_server_has_committed(postgres: Database) -> None:
     server = postgres.server
     server.do("CREATE TABLE told (key INT)", database=postgres.name)
     with Proxy(server.port, drops=now_and_then(0.5, 1, up_to=20)) as proxy:
-        n_lost = 0
-        for key in range(60):
-            try:
-                _counted(postgres.by(proxy.port), key)
-            except psycopg.OperationalError:
-                n_lost += 1
+        n_lost = _n_lost(postgres.by(proxy.port), 60)
         assert n_lost == proxy.n_dropped == 20
     assert server.do("SELECT count(*), count(DISTINCT key) FROM told", database=postgres.name) == [(60, 60)]
 
@@ -41,12 +47,7 @@ def test_a_connection_is_cut_at_any_byte(postgres: Database) -> None:
     server = postgres.server
     server.do("CREATE TABLE told (key INT)", database=postgres.name)
     with Proxy(server.port, cut_after=at_any_byte(4000, 2, up_to=30)) as proxy:
-        n_lost = 0
-        for key in range(40):
-            try:
-                _counted(postgres.by(proxy.port), key)
-            except psycopg.OperationalError:
-                n_lost += 1
+        n_lost = _n_lost(postgres.by(proxy.port), 40)
         assert 10 < n_lost <= 30
         assert n_lost >= proxy.n_cut > 10
     ((n_kept,),) = server.do("SELECT count(*) FROM told", database=postgres.name)

@@ -21,14 +21,13 @@ from typing import Any, TypeGuard
 
 from whet.core.owner import this_process
 from whet.core.protocols import Store
-from whet.errors import StoreAway, StoreBusy, StoreError, StoreFull, StudyNotFound
+from whet.errors import PASSING, StoreError, StudyNotFound
 
 LEASE_S = 30.0
 SHORTEST_LEASE_S = 1.0  # a busy machine holds up a process for longer than less
 _BEATS = 3  # in a lease, so that it outlives two that could not be written
 _AGAIN_S = 1.0  # after a beat that could not be
 _LOOK_EVERY_S = 1.0
-_PASSING = (StoreAway, StoreBusy, StoreFull)
 
 _beats: dict[tuple[str, int], _Beat] = {}  # by store and study
 _mutex = threading.Lock()  # of `_beats` and of who joins or ends one; nobody waits for a store under it
@@ -151,7 +150,7 @@ class _Beat(threading.Thread):
                     self.renew()
                     wait_s = self._beat_s
                 except StoreError as error:
-                    if not (isinstance(error, _PASSING) or self._holds()):
+                    if not (isinstance(error, PASSING) or self._holds()):
                         return
                     wait_s = min(_AGAIN_S, self._beat_s)
             self.give_back()

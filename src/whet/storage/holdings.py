@@ -13,7 +13,7 @@ from typing import Any
 
 from whet.core import jsontext
 from whet.core.owner import is_gone, this_process
-from whet.errors import StoreAway, StoreBusy, StoreError, StoreFull, WhetError
+from whet.errors import PASSING, StoreError, WhetError
 from whet.storage.database import Database, Session
 from whet.storage.locks import Holder, this_holder
 from whet.storage.postgres_tables import NOW, SCHEMA, STARTED
@@ -22,7 +22,6 @@ HOLD_S = 30.0
 _BEATS = 3  # in that time
 _AGAIN_S = 1.0  # after a beat that could not be
 _LAST_S = 5.0  # for a beat that is on its way; one that waits for a server is left to itself
-_PASSING = (StoreAway, StoreBusy, StoreFull)
 
 # While a server is down nobody can renew anything: what was held then, is for as long again once it is up.
 _IS_HELD = f"greatest(ends_at, {STARTED} + %(hold_s)s) > {NOW}"
@@ -101,7 +100,7 @@ class Holding:
                 if not self._is_renewed():
                     return
                 wait_s = HOLD_S / _BEATS
-            except _PASSING:
+            except PASSING:
                 wait_s = _AGAIN_S
             except WhetError:  # the store is closed, or the study deleted
                 return
