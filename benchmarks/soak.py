@@ -25,10 +25,11 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ from stores import Place, add_store_options, place
 _CLIENTS = str(Path(__file__).with_name("soak_clients.py"))
 _LOOK_EVERY_S = 0.25
 _LATE_S = (0.3, 2.5)  # after the lease has run out
+_START_S = 20.0  # until a process is at work
 _STUCK_S = 120.0  # without any trial that ends
 _HEIGHT = 1000
 _STEADY = "steady"
@@ -69,6 +71,7 @@ class Soak:
     deaths: list[Death] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     deck: list[str] = field(default_factory=list)
+    sleepers: Iterator[str] = field(default_factory=lambda: cycle(["sleeper", "coordinator"]))
     errors: int = 0
 
     # ---- processes
@@ -92,6 +95,12 @@ class Soak:
                 if again or process.returncode:
                     self.start(label)
 
+    def is_at_work(self, label: str) -> bool:
+        """Tell whether the process of *label* has begun a trial: before, nothing of it could be taken over."""
+        path, pid = self.here.folder / f"{label}.stats", self.live[label].pid
+        rows = map(json.loads, whole_lines(path)) if path.exists() else ()
+        return any(row["pid"] == pid and any(row["claims"]) for row in rows)
+
     # ---- faults
     def kill(self, label: str) -> None:
         process = self.live[label]
@@ -103,9 +112,13 @@ class Soak:
     def suspend(self, label: str) -> None:
         """Let a process sleep for longer than its lease: others take its trials over, and what it says then is late."""
         process = self.live[label]
+        deadline = time.monotonic() + _START_S
+        while process.poll() is None and time.monotonic() < deadline and not self.is_at_work(label):
+            time.sleep(0.05)
+        late_s = self.draw.uniform(*_LATE_S) if self.deaths else max(_LATE_S)
         process.send_signal(signal.SIGSTOP)
         self.deaths.append(Death(process.pid, time.time()))
-        time.sleep(self.options.lease + self.draw.uniform(*_LATE_S))
+        time.sleep(self.options.lease + late_s)
         process.send_signal(signal.SIGCONT)
 
     def keep_busy(self) -> None:
@@ -131,7 +144,7 @@ class Soak:
     def one_fault(self) -> None:
         """Do one of the faults: each once, and then as often as it is in the deck."""
         done: dict[str, tuple[int, Callable[[], None]]] = {
-            "processes suspended": (2, lambda: self.suspend(self.draw.choice(["sleeper", "coordinator"]))),
+            "processes suspended": (2, lambda: self.suspend(next(self.sleepers))),
             "processes that ask, killed": (4, lambda: self.kill("asker")),
             "processes that run, killed": (2, lambda: self.kill("coordinator")),
         }

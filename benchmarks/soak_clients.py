@@ -88,6 +88,11 @@ class Notes:
         doublings = math.log2(max((seconds if for_claim_s is None else for_claim_s) / _SHORTEST_S, 1.0))
         self._claims[min(int(doublings * _BUCKETS_PER_DOUBLING), _N_BUCKETS - 1)] += 1
 
+    def late(self) -> None:
+        """Count a report that came too late; at once, as this process may be killed before the next second."""
+        self.n_late += 1
+        self.tick(at_once=True)
+
     def tick(self, *, at_once: bool = False) -> None:
         """Write down the state of this process, if it is time."""
         now = time.monotonic()
@@ -154,7 +159,7 @@ class Crowd:
         pass
 
     def stop(self, token: str, how: str) -> None:
-        self._notes.n_late += 1
+        self._notes.late()
         self._push(time.monotonic(), Ended(token, "signal", -15, {}, "stopped", 0.0))
 
     def poll(self, timeout_s: float) -> list[Happening]:
@@ -210,7 +215,7 @@ def ask_and_tell(study: Study, notes: Notes, n_workers: int, plans: Plans) -> No
                 if said(study, "report", trial, value_of(trial.config)):
                     heapq.heappush(due, (now + plan.seconds / 2, next(order), trial, plan, True))
                 else:
-                    notes.n_late += 1
+                    notes.late()
                     idle.append(now)
                 continue
             idle.append(now)
@@ -258,7 +263,7 @@ def end(study: Study, notes: Notes, trial: Any, plan: Plan) -> None:
     fails = plan.fate in ("error", "exit_code", "timeout", "lost")
     ended = said(study, "fail" if fails else "tell", trial, value)
     if ended is None:
-        notes.n_late += 1
+        notes.late()
         return
     notes.acknowledged(ended)
     if plan.fate == "twice":
