@@ -45,6 +45,7 @@ def test_a_damaged_store_is_a_finding_and_can_be_saved(tmp_path: Path) -> None:
     said = call("doctor", expect=1).out
     assert "finding: " in said
     assert "all is well" not in said
+    assert f"whet doctor --store {path} --recover FILE" in said  # no advice to call what was just called
     saved = call("doctor", "--recover", "saved.db")
     assert "trials were saved" in saved.out
     assert "whet history --store saved.db" in saved.out

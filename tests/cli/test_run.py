@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,8 @@ def test_a_grid_over_an_unmodified_script(here: Path) -> None:
     assert best == f"{sys.executable} train.py --lr 0.2 --layers 3"
     assert "whet resume" not in said.out
     assert "6 trials by grid, seed " in said.err
+    with closing(sqlite3.connect(here / ".whet" / "whet.db")) as store:
+        assert store.execute("SELECT count(*) FROM lease").fetchone() == (0,)  # given back
 
 
 def test_the_best_command_line_runs_as_it_is_printed(here: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -105,6 +106,27 @@ def test_it_can_be_kept_again_after_it_was_given_back(store: Store, study: int):
         del lease
         gc.collect()
         assert until(lambda: beating() == n_before)
+
+
+def test_who_releases_it_has_given_it_back_before_going_on(tmp_path: Path):
+    n_before = beating()
+    held = "SELECT count(*) FROM lease"
+    with closing(open_store(tmp_path / "whet.db")) as store:
+        study = store.create("study", settings_of()).id
+        lease, other = Lease(store, study, LEASE_S), Lease(store, study, LEASE_S)
+        lease.release()  # what was never kept
+        lease.keep()
+        other.keep()
+        lease.release()
+        with closing(sqlite3.connect(tmp_path / "whet.db")) as file:
+            assert file.execute(held).fetchone() == (1,)  # the other one needs it
+            other.release()
+            assert file.execute(held).fetchone() == (0,)
+            lease.keep()
+            assert file.execute(held).fetchone() == (1,)
+        lease.release()
+        lease.release()
+    assert until(lambda: beating() == n_before)
 
 
 def test_it_ends_with_its_store_and_its_study(store: Store, study: int, tmp_path: Path):

@@ -114,6 +114,7 @@ class Conduct:
                 raise
             finally:
                 console.close()
+            study.ledger.lease.release()  # nothing of this run is left for others to take over
         ending = Ending(
             study=study,
             run=self._run,

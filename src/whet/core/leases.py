@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeGuard
@@ -59,6 +59,7 @@ class Lease:
         self._store, self._study, self._lease_s = store, study, lease_s
         self._looked_at = -math.inf
         self._beat: _Beat | None = None
+        self._part: Callable[[], object] = lambda: None
         # What is in memory ends with its only process: nobody is left who could take anything over.
         self._is_needed = store.url != ":memory:"
 
@@ -75,13 +76,23 @@ class Lease:
             self._beat.refresh()
             return
         beat = _joined(self._store, self._study, self._lease_s)
-        part = weakref.finalize(self, beat.news.put, -1)
+        self._part = weakref.finalize(self, beat.news.put, -1)
         try:
             beat.refresh()
         except BaseException:
-            part()
+            self._part()
             raise
         self._beat = beat
+
+    def release(self) -> None:
+        """Need the lease no more, and wait until it was given back, as far as that can be before the store is closed.
+
+        It is kept where another object of this process, or an attempt that it runs, still needs it.
+        """
+        self._part()
+        if self._beat is not None:
+            self._beat.join(timeout=_AGAIN_S)
+            self._beat = None
 
     def begun(self, token: str) -> None:
         """Note that this process runs the attempt *token*."""

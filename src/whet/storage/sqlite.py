@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import threading
 import time
@@ -26,10 +27,14 @@ from whet.storage.locks import Holder, WriteLock, boot_id, hold, holder, let_go
 from whet.storage.rows import Written
 from whet.storage.statements import Statements
 
-WHAT_TO_DO = "`whet doctor` tells what is wrong, and `whet doctor --recover FILE` saves what can be read"
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _DIALECT = sqlite.dialect(paramstyle="named")
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+
+
+def remedy_for(path: Path) -> str:
+    """Return what to do about a damaged file."""
+    return f"To save what can be read of it in a new file: whet doctor --store {shlex.quote(str(path))} --recover FILE"
 
 
 def _compiled(statement: ClauseElement) -> str:
@@ -69,6 +74,7 @@ class SqliteFile:
 
     Attributes:
         path, place: absolute, links resolved; and as text.
+        remedy: what to do where it holds what whet did not write.
         read_only: whether the file or its folder cannot be written to.
 
     Raises:
@@ -77,11 +83,11 @@ class SqliteFile:
     """
 
     sql = SQL
-    remedy = WHAT_TO_DO
 
     def __init__(self, path: Path, *, must_exist: bool, wait_s: float) -> None:
         self.path = Path(os.path.realpath(path))  # by whatever name it is opened, it has the same lock files
         self.place = str(self.path)
+        self.remedy = remedy_for(self.path)
         with self.translated():
             self.read_only = prepare(self.path, must_exist)
         self._wait_s = wait_s
@@ -343,4 +349,4 @@ def store_error(error: BaseException | None, path: Path) -> StoreError:
         return StoreFull(f"{path} cannot be opened or written to ({error}): no permission, or its folder is gone")
     if primary in (sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_INTERRUPT):
         return StoreError(f"{path}: {error}")
-    return StoreDamaged(f"{path} is damaged, or no database at all ({error}); it is left as it is. {WHAT_TO_DO}")
+    return StoreDamaged(f"{path} is damaged, or no database at all ({error}); it is left as it is. {remedy_for(path)}")
