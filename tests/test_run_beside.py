@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import textwrap
@@ -21,6 +20,7 @@ from whet import run as run_module
 from whet.core.events import Draft, Kind
 from whet.core.handing import hand_out
 from whet.core.history import History
+from whet.core.owner import pid_space
 from whet.core.protocols import Launch, RngOf, Suggestion
 from whet.core.trial import State, Trial
 from whet.run import Outcome, run
@@ -63,7 +63,7 @@ def other() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def owner_of(process: subprocess.Popen[bytes]) -> str:
-    return f"{socket.gethostname()}:{process.pid}:abc"
+    return f"{pid_space()}:{process.pid}:abc"
 
 
 # ---- who waits for whom

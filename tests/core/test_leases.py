@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import whet
 from whet.core import leases
 from whet.core.events import Draft, Kind
 from whet.core.leases import Lease, lease_s_in
-from whet.core.owner import this_process
+from whet.core.owner import pid_space, this_process
 from whet.core.protocols import Store
 from whet.errors import StoreError, StoreFull, UsageError
 from whet.storage.open import open_store
@@ -350,7 +349,7 @@ def test_two_find_the_number_of_a_dead_process_and_both_get_one(tmp_path: Path):
     study = whet.Study({"x": (0.0, 1.0)}, sampler="random", store=path)
     other = whet.load("study", path)
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], check=True, capture_output=True)
-    owner = f"{socket.gethostname()}:{int(dead.stdout)}:abc"
+    owner = f"{pid_space()}:{int(dead.stdout)}:abc"
     study.ledger.store.append(1, [], reserve=1, owner=owner)
     assign = study.scheduler.assign
     study.scheduler.assign = lambda *asked: [assign(*asked), other.ask()][0]  # between the look and the reserve

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from whet.core.owner import Watch, is_beside, is_gone, this_process
+from whet.core.owner import Watch, is_beside, is_gone, pid_space, this_process
 
-HOST = socket.gethostname()
+HOST = pid_space()
 
 
 def test_this_process_lives_and_an_earlier_one_with_its_pid_does_not():
@@ -38,7 +38,10 @@ def test_a_forked_child_has_a_name_of_its_own():
 
 
 def test_of_another_host_and_of_what_is_no_name_nothing_is_certain():
-    for owner in (f"not-{HOST}:1:abc", "", "x", f"{HOST}:", f"{HOST}:²:abc", f"{HOST}:-5:abc", "a:b:c:d"):
+    host, most = socket.gethostname(), 2**31 - 1
+    of_that_name = [f"{host}/00000000:{most}:abc", f"{host}:{most}:abc"]  # or in a container beside
+    no_names = ["", "x", f"{HOST}:", f"{HOST}:²:abc", f"{HOST}:-5:abc", "a:b:c:d"]
+    for owner in (*of_that_name, f"not-{HOST}:1:abc", *no_names):
         assert not is_gone(owner)
 
 
@@ -51,7 +54,7 @@ def test_a_number_that_is_no_process_is_gone(pid):
 def test_another_process_of_this_host_is_beside_alive_or_not():
     assert is_beside(f"{HOST}:{os.getppid()}:abc")
     assert is_beside(f"{HOST}:{os.getpid()}:0000")
-    for owner in (this_process(), None, "", "some-other-host:1:abc", f"{HOST}:no number:abc"):
+    for owner in (this_process(), None, "", f"{socket.gethostname()}:1:abc", f"{HOST}:no number:abc"):
         assert not is_beside(owner)
 
 

@@ -6,6 +6,10 @@ import os
 import socket
 import time
 import uuid
+from contextlib import suppress
+from functools import cache
+from hashlib import blake2s
+from pathlib import Path
 
 _names: dict[int, str] = {}  # by pid: a forked child gets a name of its own
 
@@ -14,8 +18,33 @@ def this_process() -> str:
     """Return this process's name as an owner: host, pid and a nonce that a later process with that pid lacks."""
     pid = os.getpid()
     if pid not in _names:
-        _names[pid] = f"{socket.gethostname()}:{pid}:{uuid.uuid4().hex[:8]}"
+        _names[pid] = f"{pid_space()}:{pid}:{uuid.uuid4().hex[:8]}"
     return _names[pid]
+
+
+def pid_space() -> str:
+    """Return the name of that within which a process id says who is meant: this host, between two starts of it.
+
+    The host's own name is not enough. Machines of a cloud may all be called ``localhost``, and containers with one host
+    name may each count their processes on their own.
+    """
+    return f"{socket.gethostname()}/{_mark_of_pids()}"
+
+
+@cache
+def boot_id() -> str:
+    """Return what tells this run of the host's kernel from any other, as its monotonic clock starts anew with each."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
+
+
+@cache
+def _mark_of_pids() -> str:
+    namespace = 0
+    with suppress(OSError):  # Linux alone has it
+        namespace = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - no path of files
+    return blake2s(f"{boot_id()} {namespace}".encode(), digest_size=4).hexdigest()
 
 
 def is_beside(owner: str | None) -> bool:
@@ -61,6 +90,6 @@ def is_gone(owner: str | None) -> bool:
 
 
 def _pid_of(owner: str | None) -> int | None:
-    """Return the process id of *owner*, ``None`` where it is of another host."""
+    """Return the process id of *owner*, ``None`` where it means nothing here."""
     host, _, rest = (owner or "").rpartition(":")[0].rpartition(":")
-    return int(rest) if host and rest.isdecimal() and host == socket.gethostname() else None
+    return int(rest) if host and rest.isdecimal() and host == pid_space() else None

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -170,14 +169,6 @@ def holder(path: Path) -> Holder | None:
         os.close(fd)
     match = _SINCE.fullmatch(said)  # another version says less
     return Holder(said or "another process", None) if match is None else Holder(match["who"], float(match["since"]))
-
-
-@cache
-def boot_id() -> str:
-    """Return what tells this run of the host's kernel from any other, as its monotonic clock starts anew with each."""
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return ""
 
 
 def _open(path: Path) -> int:

@@ -19,11 +19,12 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.elements import ClauseElement
 
 from whet._version import __version__
+from whet.core.owner import boot_id
 from whet.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreTooNew
 from whet.storage import schema
 from whet.storage.database import Session, T
 from whet.storage.files import beside, inode, make_private, prepare, size
-from whet.storage.locks import Holder, WriteLock, boot_id, hold, holder, let_go
+from whet.storage.locks import Holder, WriteLock, hold, holder, let_go
 from whet.storage.rows import Written
 from whet.storage.statements import Statements
 
