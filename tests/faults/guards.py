@@ -224,6 +224,14 @@ GUARDS: tuple[Guard, ...] = (
     ),
     Guard(
         "F11",
+        "a process elsewhere is not held dead as none here has its number",
+        "core/owner.py",
+        'return f"{socket.gethostname()}/{_mark_of_pids()}"',
+        "return socket.gethostname()",
+        "tests/core/test_owner.py::test_of_another_host_and_of_what_is_no_name_nothing_is_certain",
+    ),
+    Guard(
+        "F11",
         "a killed holder on this host holds nothing",
         "storage/holdings.py",
         "if not is_held or is_gone(jsontext.loads(owner)):",

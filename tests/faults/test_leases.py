@@ -25,6 +25,7 @@ from whet.storage.open import open_store
 
 LEASE_S = 2.0
 LIBFAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+NEXT_PID = Path("/proc/sys/kernel/ns_last_pid")
 
 Start = Callable[..., Worker]
 
@@ -189,3 +190,23 @@ def test_f11_two_workers_on_one_study_are_two_owners(store: str, start: Start):
     assert len(owners) == 2
     assert all(f":{worker.process.pid}:" in " ".join(owners) for worker in (first, second))
     assert os.getpid() not in {worker.process.pid for worker in (first, second)}
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not NEXT_PID.exists(), reason="needs root: and a kernel in which it may choose process ids")
+def test_f11_a_worker_in_a_container_beside_is_not_held_dead(store: str, start: Start, monkeypatch: pytest.MonkeyPatch):
+    """It has the host's name and counts its processes on its own: no such process is found here."""
+    monkeypatch.setattr("whet.run._LEFT_AFTER_S", 0.5)
+    study = study_of(store, n_trials=2, lease_s=60.0)
+    unused = subprocess.Popen(["true"])
+    unused.wait()
+    renumber = f'echo {unused.pid - 1} > {NEXT_PID}; "$@" & wait'
+    beside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    worker = start(8.0, inside=[*beside, "sh", "-c", renumber, "-"])
+    asked = worker.next("asked")
+    study.ledger.catch_up()
+    assert [trial.owner.split(":")[1] for trial in study.ledger.history.running] == [str(unused.pid)]
+    study.run(lambda config: config["x"], executor="inline", progress=False)
+    told = next(line for line in worker.rest() if line["did"] == "told" and line["number"] == asked["number"])
+    assert (told["attempt"], told["late"]) == (1, [])
+    assert [trial.attempt for trial in study.trials] == [1, 1]

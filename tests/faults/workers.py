@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,17 @@ _PATIENCE_S = 60.0
 
 
 class Worker:
-    """A process that asks and tells; its lines come one by one."""
+    """A process that asks and tells; its lines come one by one.
 
-    def __init__(self, *arguments: object, env: Mapping[str, str] | None = None) -> None:
+    Args:
+        arguments: of the worker.
+        env: for its environment, beside ours.
+        inside: a command that runs the one that follows it.
+    """
+
+    def __init__(self, *arguments: object, env: Mapping[str, str] | None = None, inside: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(_WORKER), *map(str, arguments)],
+            [*inside, sys.executable, str(_WORKER), *map(str, arguments)],
             stdout=subprocess.PIPE,
             env={**os.environ, **(env or {})},
             text=True,
