@@ -444,6 +444,12 @@ def test_notices_are_given_once(here: Path) -> None:
     assert "--trials goes to train.py" in said.err
 
 
+def test_an_error_names_the_option_that_would_mend_it_where_the_script_has_got_that(here: Path) -> None:
+    said = call("run", "train.py", "--lr", "uniform(0, 1)", "--trials", "5", expect=2).err.splitlines()
+    assert "say when to end with --trials N" in said[0]
+    assert said[1:] == ["--trials goes to train.py; put it before the script for whet: whet run --trials ... train.py"]
+
+
 def test_a_constraint_whose_metric_never_appears_is_said(here: Path) -> None:
     (here / "some.py").write_text("print('loss: 1')\nprint('size: 5')\n")
     said = call("run", "--minimize", "loss", "--constraint", "lat<=1", "some.py", "[1, 2]")

@@ -10,7 +10,7 @@ from typing import Any
 
 from whet.cli.first import first_configs
 from whet.cli.plan import Plan, known_search, make_plan
-from whet.cli.program import misplaced_options, read_program
+from whet.cli.program import Program, misplaced_options, read_program
 from whet.cli.runoptions import SECTIONS, Request
 from whet.cli.script import ScriptRun
 from whet.cli.spending import check_spending
@@ -54,10 +54,22 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
     Raises:
         UsageError: something of it makes no sense; the message says what, and what to type.
     """
+    program, arguments = read_program(tokens)
+    known = {name for section in SECTIONS.values() for option in section for name in option.opts}
+    misplaced = misplaced_options(["-m", program.target, *arguments], known)
+    try:
+        prepared = _prepared(request, program, arguments)
+    except UsageError as error:
+        if not misplaced:
+            raise
+        raise UsageError("\n".join([str(error), *misplaced])) from None  # what is missing may stand there
+    return replace(prepared, notices=(*misplaced, *prepared.notices))
+
+
+def _prepared(request: Request, program: Program, arguments: Sequence[str]) -> Prepared:
     _check_places(request)
     lookahead = DEFAULT_LOOKAHEAD if request.deterministic else None
     check_workers(lookahead, request.workers)
-    program, arguments = read_program(tokens)
     asked, scheduler = known_search(request.strategy, request.scheduler)
     run = ScriptRun(
         program=program,
@@ -112,8 +124,6 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
     if plan.n_trials is not None and len(first) > plan.n_trials:
         raise UsageError(f"--first gives {len(first)} configs, and --trials {plan.n_trials} is less; raise it")
     MetricReader(request.metric_pattern)  # which says what is wrong with it
-    known = {name for section in SECTIONS.values() for option in section for name in option.opts}
-    misplaced = misplaced_options(["-m", program.target, *arguments], known)
     return Prepared(
         request=request,
         run=replace(run, strategy=plan.strategy),
@@ -125,7 +135,6 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
         rules=Rules(Take.parse(request.take), request.infinite, request.retries or {}),
         lookahead=lookahead,
         notices=(
-            *misplaced,
             *run.sweep.notices,
             *plan.notices,
             *spending_notices,
