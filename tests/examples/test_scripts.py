@@ -84,12 +84,16 @@ def test_the_network_is_tuned_and_a_second_start_has_nothing_left_to_do(tmp_path
 
 @pytest.mark.slow
 def test_a_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    """The example's own training, killed after its third epoch and run again."""
+    """The example's own training, killed after its third epoch and run again.
+
+    No trial has to import what torch puts off to the first optimizer: that was done once, for all of them.
+    """
     shutil.copy(EXAMPLES / "torch_digits.py", tmp_path)
     program = """
-import os, whet, torch_digits as example
+import os, sys, whet, torch_digits as example
 
 def killed_once(config, trial):
+    assert "torch._dynamo" in sys.modules
     report = trial.report
     def until_three(values, step):
         report(values, step=step)

@@ -6,8 +6,10 @@ guard begins anew, and each trial loads the function for itself.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
+import importlib
 import json
 
 # What trials need is imported here, once. That includes what would have a trial wait for its children at its end.
@@ -56,6 +58,7 @@ def main(text: str) -> None:
             print(_complaint(error), file=sys.stderr)
             sys.stderr.flush()
             os._exit(1)
+        _import_what_is_put_off()
         if threading.active_count() > 1 or _uses_gpu():
             _begin_anew(settings)
         os.close(fd)
@@ -70,6 +73,13 @@ def main(text: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     serve(settings, make)
+
+
+def _import_what_is_put_off() -> None:
+    """Import what torch puts off to the first optimizer: a second of work, which each trial would do anew."""
+    if "torch.optim" in sys.modules:
+        with contextlib.suppress(Exception):  # the trial tells of it, if it needs that
+            importlib.import_module("torch._dynamo")
 
 
 def _uses_gpu() -> bool:
