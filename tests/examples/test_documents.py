@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.source import ROOT, fenced, name_of, project_files
-from tests.conftest import Whet
+from tests.cli.studies import call
 
 _PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -30,8 +30,10 @@ def _shown_runs() -> list[object]:
 
 
 @pytest.fixture
-def a_project(tmp_path: Path) -> None:
-    """Lay out the programs that the documentation sweeps."""
+def a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lay out the programs that the documentation sweeps, and go there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     package = tmp_path / "pkg"
     package.mkdir()
     for script in (tmp_path / "train.py", package / "train.py"):
@@ -44,11 +46,11 @@ def a_project(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("a_project")
 @pytest.mark.parametrize("line", _shown_runs())
-def test_the_runs_that_are_shown_are_understood(line: str, whet: Whet) -> None:
+def test_the_runs_that_are_shown_are_understood(line: str) -> None:
     # There is no db.example.
     words = ["studies.db" if word.startswith("postgresql://") else word for word in shlex.split(line)]
-    done = whet("run", "--dry-run", *words[2:])
-    assert "train" in done.stdout or "digits" in done.stdout
+    said = call("run", "--dry-run", *words[2:]).out
+    assert "train" in said or "digits" in said
 
 
 @pytest.mark.parametrize(
