@@ -16,9 +16,9 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.servers.postgres import own_postgres, postgres, postgres_server  # fixtures
+from tests.servers.postgres import own_postgres, postgres, postgres_files, postgres_server  # fixtures
 
-__all__ = ["own_postgres", "postgres", "postgres_server"]
+__all__ = ["own_postgres", "postgres", "postgres_files", "postgres_server"]
 
 # ---- hypothesis: no deadlines (the machine may be busy); in CI the same examples each time
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -8,14 +8,18 @@ The quick ones see that the table still is about these sources and these tests.
 from __future__ import annotations
 
 import ast
+import compileall
+import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -23,19 +27,35 @@ import psutil
 import pytest
 
 from tests.faults.guards import GUARDS, NO_GUARD, Guard
+from tests.servers import postgres
 
 _ROOT = Path(__file__).parents[2]
 _SOURCES = _ROOT / "src" / "whet"
 _FAULTS = {*(f"F{n}" for n in range(1, 27)), "F28", "F29", "S"}
 _MARK = "GUARD_TAKEN_OUT"
 _PATIENCE_S = 120
-# Runs pytest on the sources that it is said to, and on no others.
+# Runs pytest on the sources that it is said to, and on no others: each time in a process of its own, forked from one
+# that has loaded what they and their tests stand on, and nothing of them.
 _PROGRAM = """
-import sys
-import whet
-assert whet.__file__ == sys.argv[1], whet.__file__
-import pytest
-sys.exit(pytest.main(sys.argv[2:]))
+import json, os, sys
+import hypothesis, numpy, psutil, psycopg, pytest, sqlalchemy
+assert "whet" not in sys.modules
+sys.path.insert(0, sys.argv[1])
+for line in sys.stdin:
+    order = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        output = os.open(order["output"], os.O_WRONLY | os.O_CREAT)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.environ.clear()
+        os.environ.update(order["env"])
+        import whet
+        assert whet.__file__ == os.path.join(sys.argv[1], "whet", "__init__.py"), whet.__file__
+        sys.exit(pytest.main(order["arguments"]))
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
 
@@ -87,51 +107,88 @@ def test_the_page_on_reliability_names_every_guard_and_fault() -> None:
     assert all(f"\n| {fault} | " in text for fault in _FAULTS)
 
 
+class _Copy:
+    """A copy of the sources, without one guard at a time, and what runs tests on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copytree(_SOURCES, folder / "whet")
+        compileall.compile_dir(folder, quiet=2)
+        self._n_taken_out = 0
+        self._tester = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, str(folder)],
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    @contextmanager
+    def without(self, guard: Guard) -> Iterator[None]:
+        file = self.folder / "whet" / guard.module
+        text, times = file.read_text(), file.stat()
+        self._n_taken_out += 1
+        try:
+            file.write_text(text.replace(guard.text, guard.left))
+            # What was compiled of the module is known by its time and size: no two of its texts have the same time.
+            os.utime(file, (times.st_atime, times.st_mtime + self._n_taken_out))
+            yield
+        finally:
+            file.write_text(text)
+            os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    def run(self, arguments: list[str], env: dict[str, str], output: Path) -> None:
+        """Run pytest, and wait for its end."""
+        order = {"arguments": arguments, "env": {**env, "PYTHONPATH": str(self.folder)}, "output": str(output)}
+        self._tester.stdin.write(json.dumps(order) + "\n")
+        self._tester.stdin.flush()
+        pid = int(self._tester.stdout.readline())
+        ending = threading.Timer(_PATIENCE_S, os.kill, (pid, signal.SIGKILL))
+        ending.start()
+        try:
+            assert self._tester.stdout.readline(), "what runs the tests has ended"
+        finally:
+            ending.cancel()
+
+    def close(self) -> None:
+        with self._tester:
+            self._tester.kill()
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Copy]:
+    with closing(_Copy(tmp_path_factory.mktemp("sources"))) as copy:
+        yield copy
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("guard", GUARDS, ids=_name)
-def test_a_test_fails_once_its_guard_is_taken_out(guard: Guard, tmp_path: Path) -> None:
-    sources = tmp_path / "sources" / "whet"
-    shutil.copytree(_SOURCES, sources)
-    file = sources / guard.module
-    file.write_text(file.read_text().replace(guard.text, guard.left))
-    outcome, said = _run(guard.test, sources, tmp_path / "result.xml")
+def test_a_test_fails_once_its_guard_is_taken_out(
+    guard: Guard, copied: _Copy, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    needs_server = "postgres" in guard.test
+    more = {postgres.FILES: str(request.getfixturevalue("postgres_files"))} if needs_server else {}
+    with copied.without(guard):
+        outcome, said = _run(guard.test, copied, tmp_path / "result.xml", more)
     if outcome == "skipped":
         pytest.skip(said)
     assert outcome == "failed", f"{guard.test} shows nothing: without\n{guard.text}\nit {outcome}\n{said}"
     assert not re.search(r"SyntaxError|NameError|IndentationError|UnboundLocalError", said), said
 
 
-def _run(test: str, sources: Path, result: Path) -> tuple[str, str]:
-    """Run a test on *sources*; return what came of it, and what it said."""
+def _run(test: str, copied: _Copy, result: Path, more: dict[str, str]) -> tuple[str, str]:
+    """Run a test on *copied* sources, with *more* in its environment; return what came of it, and what it said."""
+    output = result.with_name("output")
     with _nothing_left() as mark:
-        env = {**os.environ, _MARK: mark, "PYTHONPATH": str(sources.parent), "CI": "true", "COLUMNS": "200"}
-        env = {name: value for name, value in env.items() if not name.startswith(("PYTEST_", "COV_"))}
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+        env |= more | {_MARK: mark, "CI": "true", "COLUMNS": "200", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         # Of a test with parameters, `-x`: one that fails is enough.
-        options = [
-            "-q",
-            "-x",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:randomly",
-            "-o",
-            "timeout=60",
-            f"--junitxml={result}",
-        ]
-        folder = ["--basetemp", str(result.parent / "inner")]
-        done = subprocess.run(
-            [sys.executable, "-c", _PROGRAM, str(sources / "__init__.py"), *options, *folder, test],
-            cwd=_ROOT,
-            env=env,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PATIENCE_S,
-            check=False,
-        )
-    output = done.stdout[-6000:] + done.stderr[-3000:]
-    assert result.exists(), output
+        options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "pytest_timeout", "-o", "timeout=60"]
+        options += [f"--junitxml={result}", "--basetemp", str(result.parent / "inner")]
+        copied.run([*options, test], env, output)
+    said = output.read_text(errors="replace")[-9000:]
+    assert result.exists(), said
     cases = list(ET.parse(result).getroot().iter("testcase"))
     for case in cases:
         if (failure := case.find("failure")) is not None:
@@ -144,7 +201,7 @@ def _run(test: str, sources: Path, result: Path) -> tuple[str, str]:
     skipped = [case.find("skipped") for case in cases]
     if cases and all(element is not None for element in skipped):
         return "skipped", str(skipped[0].get("message"))  # type: ignore[union-attr]
-    return ("passes" if cases else "was not found"), output
+    return ("passes" if cases else "was not found"), said
 
 
 @contextmanager

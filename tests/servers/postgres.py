@@ -28,6 +28,8 @@ import pytest
 from tests.servers import keeper
 
 USER = "tester"
+FILES = "FILES_OF_POSTGRES"  # in the environment of a session of tests that another one starts
+_PASSWORD = "password"
 _TRIED_PORTS = range(20_000, 32_000)  # below what systems hand out to clients, who could take it while a server is down
 _LONGEST_SOCKET = 100  # bytes of the path of a Unix socket; the system's limit is 107
 
@@ -62,18 +64,24 @@ class Database:
 class Server:
     """A PostgreSQL server of one's own, with ``fsync`` on; use it as a context manager."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, like: Path | None = None, **settings: object) -> None:
         """Make and start a server; *settings* go into its postgresql.conf (``fsync="off"``).
+
+        *like* is a folder with the files of one that has never run: to copy them is quicker than to make them.
 
         Raises:
             NoPostgres: there is none here, or it cannot be started by this user.
         """
         programs, user = _programs(), _user()
-        self.password = secrets.token_hex(8)
         self.folder = _folder(user)
         try:
             self.port = _free_port()
-            _initdb(self.folder, programs, user, self.password, settings)
+            if like is None:
+                _initdb(self.folder, programs, user)
+            else:
+                _copy(like, self.folder)
+            self.password = (self.folder / _PASSWORD).read_text(encoding="ascii")
+            _configure(self.folder, settings)
             self._keeper = subprocess.Popen(
                 [sys.executable, keeper.__file__, self.folder, str(self.port), programs, user],
                 stdin=subprocess.PIPE,
@@ -209,9 +217,10 @@ def _free_port() -> int:
     raise NoPostgres("no free TCP port for PostgreSQL on 127.0.0.1")
 
 
-def _initdb(folder: Path, programs: str, user: str, password: str, settings: dict[str, object]) -> None:
-    words = folder / "password"
-    words.write_text(password, encoding="ascii")
+def _initdb(folder: Path, programs: str, user: str) -> None:
+    """Make a server's files and its password in *folder*."""
+    words = folder / _PASSWORD
+    words.write_text(secrets.token_hex(8), encoding="ascii")
     words.chmod(0o600)
     if user:
         shutil.chown(words, user)
@@ -228,7 +237,13 @@ def _initdb(folder: Path, programs: str, user: str, password: str, settings: dic
     )
     if done.returncode != 0:
         raise NoPostgres(f"initdb failed: {done.stdout}{done.stderr}")
-    words.unlink()
+
+
+def _copy(made: Path, folder: Path) -> None:
+    subprocess.run(["cp", "-a", made / "data", made / _PASSWORD, folder], check=True)
+
+
+def _configure(folder: Path, settings: dict[str, object]) -> None:
     lines = {
         "unix_socket_directories": str(folder),
         "listen_addresses": "127.0.0.1",
@@ -241,21 +256,42 @@ def _initdb(folder: Path, programs: str, user: str, password: str, settings: dic
 
 
 # ------------------------------------------------------------------------------------------------------- fixtures
-def _server(**settings: object) -> Server:
+def _server(like: Path) -> Server:
     try:
-        import psycopg  # noqa: F401
-    except ImportError:
-        pytest.skip("psycopg is not installed: pip install -e '.[dev]'")
-    try:
-        return Server(**settings)
+        return Server(like)
     except NoPostgres as error:
         pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Server]:
+def postgres_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The files of a server that has never run, for `Server`; those of the session that started this one, if any."""
+    try:
+        import psycopg  # noqa: F401
+    except ImportError:
+        pytest.skip("psycopg is not installed: pip install -e '.[dev]'")
+    if FILES in os.environ:
+        yield Path(os.environ[FILES])
+        return
+    folder = tmp_path_factory.mktemp("postgres")
+    try:
+        programs, user = _programs(), _user()
+        made = _folder(user)
+        try:
+            _initdb(made, programs, user)
+            _copy(made, folder)
+        finally:
+            shutil.rmtree(made)
+    except NoPostgres as error:
+        pytest.skip(str(error))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres_files: Path) -> Iterator[Server]:
     """A server for the whole session; not to be stopped, nor crashed."""
-    with _server() as server:
+    with _server(postgres_files) as server:
         yield server
 
 
@@ -268,7 +304,7 @@ def postgres(postgres_server: Server) -> Iterator[Database]:
 
 
 @pytest.fixture
-def own_postgres() -> Iterator[Server]:
+def own_postgres(postgres_files: Path) -> Iterator[Server]:
     """A server of the test's own, to be crashed and started again."""
-    with _server() as server:
+    with _server(postgres_files) as server:
         yield server

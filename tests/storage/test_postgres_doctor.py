@@ -135,8 +135,8 @@ def test_rights_that_are_missing_are_named(filled: Database) -> None:
         _do(filled, "DROP ROLE reader")
 
 
-def test_a_server_that_may_lose_what_it_acknowledged_is_a_finding() -> None:
-    with Server(fsync="off", full_page_writes="off") as server:
+def test_a_server_that_may_lose_what_it_acknowledged_is_a_finding(postgres_files: Path) -> None:
+    with Server(postgres_files, fsync="off", full_page_writes="off") as server:
         findings = look(server.database().url).findings
     assert "fsync = off" in findings[0]
     assert "full_page_writes = off" in findings[1]
