@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whet.algorithms.cube import keys
-from whet.errors import SpaceError
+from whet.errors import ConfigError, SpaceError
 from whet.points.codec import Codec
+from whet.space.conditions import Condition
 from whet.space.distributions import ScipyRv
 from whet.space.domain import (
     Categorical,
@@ -109,6 +110,23 @@ def test_a_settled_point_is_that_of_its_config(space: Space) -> None:
         assert space.contains(config) == may_be_tried
         # Each parameter is there where the space says so: not only those with an axis of their own.
         assert config == space.active({name: config.get(name) for name in space})
+
+
+@pytest.mark.parametrize("forbid", ["1 > 2", "2 > 1", "k == 3 and x", "k and x > 0.5", "k > 2 or x > 0.5", "not x"])
+def test_conditions_without_names_or_that_cannot_be_evaluated_everywhere(forbid: str) -> None:
+    space = Space({"k": Categorical(["u", "v", 3]), "x": Float(0.0, 1.0, when="1 < 2 and k != 'v'")}, forbid=[forbid])
+    codec, x, is_allowed = settled(space)
+    for row, may_be_tried in zip(x, is_allowed, strict=True):
+        config = codec.config(row)
+        assert ("x" in config) == (config["k"] != "v")
+        assert may_be_tried == (not any(holds(condition, config) for condition in space.forbid))
+
+
+def holds(condition: Condition, config: dict[str, Any]) -> bool:
+    try:
+        return condition.holds(config)
+    except ConfigError:  # asking for the config itself says why
+        return False
 
 
 @settings(max_examples=60)

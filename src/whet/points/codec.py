@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from whet.algorithms.cube import Bools, Cube, Floats
 from whet.errors import ConfigError, SpaceError
@@ -126,47 +125,78 @@ class Codec:
 
 
 class _Rule:
-    """A condition, evaluated on many points at once; what was found for a combination of levels is remembered."""
+    """A condition, evaluated on many points at once."""
 
     def __init__(self, condition: Condition, space: Space, axis_of: Mapping[str, int], cube: Cube) -> None:
         self.names = condition.names
-        self._condition, self._space, self._axis_of, self._cube = condition, space, axis_of, cube
-        self._leader_of = {name: axis[0] for axis in space.axes for name in axis}
-        # Per name: one state for "not active", then its levels.
-        sizes = [1 + (int(cube.n_levels[axis_of[name]]) if name in axis_of else 1) for name in self.names]
-        is_listed = all(not cube.is_continuous[axis_of[name]] for name in self.names if name in axis_of)
-        n_combinations = math.prod(sizes)
-        self._strides: NDArray[np.int64] | None = None
-        self._table: NDArray[np.int8] | None = None
-        if is_listed and n_combinations <= _MOST_COMBINATIONS:
-            self._strides = np.cumprod([1, *sizes[:-1]], dtype=np.int64)
-            self._table = np.full(n_combinations, -1, dtype=np.int8)  # -1: not known yet
+        # What cannot be evaluated does not hold, so the order of the parts means nothing: the quick ones come first.
+        parts = [_Part(part, space, axis_of, cube) for part in condition.parts]
+        self._parts = sorted(parts, key=lambda part: not part.is_listed)
 
     def holds(self, x: Floats, is_active: Mapping[str, Bools]) -> Bools:
         """Tell at which of the points *x* the condition holds; *is_active* has the names with conditions."""
-        n = len(x)
-        active = [is_active.get(name, np.ones(n, dtype=bool)) for name in self.names]
-        if self._table is None or self._strides is None:
-            return np.fromiter((self._at(x[i], [a[i] for a in active]) for i in range(n)), dtype=bool, count=n)
-        codes = np.zeros(n, dtype=np.int64)
-        for name, stride, a in zip(self.names, self._strides, active, strict=True):
-            axis = self._axis_of.get(name)
+        always = np.ones(len(x), dtype=bool)
+        first, *others = self._parts
+        holds = first.holds(x, [is_active.get(name, always) for name in first.names])
+        for part in others:
+            left = np.flatnonzero(holds)
+            holds[left] = part.holds(x[left], [is_active.get(name, always)[left] for name in part.names])
+        return holds
+
+
+class _Part:
+    """A condition, or one of several that all have to hold; what was found for a combination of levels is remembered.
+
+    Attributes:
+        names: of the parameters that it asks for.
+        is_listed: whether their values are so few that it is looked up in a table.
+    """
+
+    def __init__(self, condition: Condition, space: Space, axis_of: Mapping[str, int], cube: Cube) -> None:
+        self.names = condition.names
+        self._condition, self._space, self._cube = condition, space, cube
+        self._axes = [axis_of.get(name) for name in self.names]
+        self._leader_of = {name: axis[0] for axis in space.axes for name in axis}
+        # Per name: one state for "not active", then its levels.
+        sizes = [1 + (1 if axis is None else int(cube.n_levels[axis])) for axis in self._axes]
+        n_combinations = math.prod(sizes)
+        has_levels = all(axis is None or not cube.is_continuous[axis] for axis in self._axes)
+        self.is_listed = has_levels and n_combinations <= _MOST_COMBINATIONS
+        self._strides = np.cumprod([1, *sizes], dtype=np.int64)[:-1] if self.is_listed else np.empty(0, np.int64)
+        self._table = np.full(n_combinations if self.is_listed else 0, -1, dtype=np.int8)  # -1: not known yet
+
+    def holds(self, x: Floats, active: list[Bools]) -> Bools:
+        """Tell at which of the points *x*, (n, d), it holds; *active* has (n,) for each name."""
+        return self._looked_up(x, active) if self.is_listed else self._evaluated(x, active)
+
+    def _looked_up(self, x: Floats, active: list[Bools]) -> Bools:
+        codes = np.zeros(len(x), dtype=np.int64)
+        for axis, stride, a in zip(self._axes, self._strides, active, strict=True):
             level = 0 if axis is None else self._cube.level(x[:, axis], axis)
             codes += stride * np.where(a, 1 + level, 0)
         unknown = np.flatnonzero(self._table[codes] < 0)
         if len(unknown):
-            for code, i in zip(*np.unique(codes[unknown], return_index=True), strict=True):
-                row = unknown[i]
-                self._table[code] = self._at(x[row], [a[row] for a in active])
+            new, first = np.unique(codes[unknown], return_index=True)
+            rows = unknown[first]
+            self._table[new] = self._evaluated(x[rows], [a[rows] for a in active])
         holds: Bools = self._table[codes] == 1
         return holds
 
-    def _at(self, x: Floats, active: list[Any]) -> bool:
-        config = {}
-        for name, is_there in zip(self.names, active, strict=True):
-            if is_there:
-                axis = self._axis_of.get(name)
-                config[name] = self._value(name, 0.5 if axis is None else float(x[axis]))
+    def _evaluated(self, x: Floats, active: list[Bools]) -> Bools:
+        # Where none of the names is there, one answer will do.
+        is_there = np.logical_or.reduce(active) if active else np.zeros(len(x), dtype=bool)
+        holds = np.zeros(len(x), dtype=bool) if is_there.all() else np.full(len(x), self._at({}))
+        rows = np.flatnonzero(is_there)
+        configs: list[dict[str, Any]] = [{} for _ in rows]
+        for name, axis, a in zip(self.names, self._axes, active, strict=True):
+            places = [0.5] * len(rows) if axis is None else x[rows, axis].tolist()
+            for config, u, has_it in zip(configs, places, a[rows].tolist(), strict=True):
+                if has_it:
+                    config[name] = self._value(name, u)
+        holds[rows] = np.fromiter(map(self._at, configs), dtype=bool, count=len(rows))
+        return holds
+
+    def _at(self, config: Mapping[str, Any]) -> bool:
         try:
             return self._condition.holds(config)
         except ConfigError:  # cannot be evaluated: asking for the config itself says why

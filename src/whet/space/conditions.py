@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from whet.errors import ConfigError, SpaceError
-from whet.space.expressions import Node, is_true, names_in, renamed, write, write_name
+from whet.space.expressions import Joined, Node, is_true, names_in, renamed, write, write_name
 from whet.space.parser import parse
 from whet.space.plain import plain, shortened
 
@@ -35,6 +35,13 @@ class Condition:
     def names(self) -> tuple[str, ...]:
         """Names of parameters as written, each once, in the order of the text."""
         return tuple(dict.fromkeys(names_in(self.tree)))
+
+    @property
+    def parts(self) -> tuple[Condition, ...]:
+        """The conditions that are joined by ``and``, all of which have to hold; this one alone where there are none."""
+        if isinstance(self.tree, Joined) and self.tree.word == "and":
+            return tuple(part for item in self.tree.items for part in _condition(item).parts)
+        return (self,)
 
     def resolve(self, known_names: Iterable[str]) -> Condition:
         """Return this condition with the names that the space has: ``_`` matches ``-``, the very name wins.
