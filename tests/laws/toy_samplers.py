@@ -18,6 +18,7 @@ from whet.points.startup import Proposal
 from whet.samplers.modelled import CodecOf, suggest_in_turn
 
 N_RANDOM = 8  # trials before it heeds anything
+N_TRIES = 40  # for a point that is new; after that any other will do, which costs less
 
 
 class NearBest:
@@ -40,7 +41,7 @@ class NearBest:
     def near(self, known: Known, rng: np.random.Generator, score: np.ndarray, spread: float = 0.1) -> Proposal:
         cube = self._codec.cube
         is_near = len(known.y) >= N_RANDOM and not np.isnan(score).all()
-        for _ in range(1000):
+        for _ in range(N_TRIES):
             u = rng.random(cube.d)
             if is_near:
                 best = known.x[np.nanargmin(score)]

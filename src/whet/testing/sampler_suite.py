@@ -206,25 +206,23 @@ class FiniteSpaceContract(SamplerContract):
         """Each config of the space comes, those that were given once only; a fresh sampler answers as the live one."""
         space, rng = FINITE[name](), np.random.default_rng(seed)
         history, live = history_of(space, seed), self.make()
-        members, run, handed = members_of(space), list[str](), set[str]()
-        for number in range(3 * len(members)):
+        members, come, number = members_of(space), set[str](), 0
+        handed = sorted(members)
+        while come != members:
             if rng.random() < 0.3:
-                text = sorted(members)[rng.integers(len(members))]
-                handed.add(text)
+                text = handed[rng.integers(len(handed))]
                 history = given(history, number, jsontext.loads(text), (State.WAITING, 1.0)[number % 2])
-                continue
-            try:
+            else:
                 suggestion = ask(live, history, [number])[0]
-            except SearchExhausted:
+                assert ask(self.make(), history, [number]) == [suggestion]
+                text = text_of(suggestion.config)
+                assert text not in come, f"number {number} came before"
+                history = told(history, [(number, suggestion, rng.random())])
+            come.add(text)
+            number += 1
+        for _ in range(2):  # nor once one of them is given again
+            for sampler in (live, self.make()):
                 with pytest.raises(SearchExhausted):
-                    ask(self.make(), history, [number])
-                continue
-            assert ask(self.make(), history, [number]) == [suggestion]
-            text = text_of(suggestion.config)
-            assert text not in handed, f"number {number} was given before"
-            run.append(text)
-            history = told(history, [(number, suggestion, rng.random())])
-        assert len(set(run)) == len(run)
-        with pytest.raises(SearchExhausted):
-            ask(live, history, [3 * len(members) + 1])
-        assert {*run, *handed} == members
+                    ask(sampler, history, [number])
+            history = given(history, number, jsontext.loads(handed[0]))
+            number += 1
