@@ -2,6 +2,8 @@
 
 from itertools import product
 
+import numpy as np
+
 from whet.sklearn.tasks import Task
 
 
@@ -12,3 +14,10 @@ def tasks_of(candidates, splits, planned=None):
         progress = (number, len(candidates)), (split, len(splits))
         cache = planned.caches[number] if planned else None
         yield Task(number * len(splits) + split, candidates[number], *splits[split], *progress, None, cache)
+
+
+def is_mapped(array):
+    """Tell whether it lies in a file that processes share."""
+    while array is not None and not isinstance(array, np.memmap):
+        array = getattr(array, "base", None)
+    return array is not None

@@ -15,7 +15,7 @@ from sklearn.utils.parallel import Parallel
 
 from tests.sklearn.cases import X, y
 from tests.sklearn.comparing import OURS
-from tests.sklearn.tasking import tasks_of
+from tests.sklearn.tasking import is_mapped, tasks_of
 from whet.sklearn.tasks import Work, outcomes_of, pool_of
 
 BIG = np.random.default_rng(0).random((20_000, 20))  # 3 MB: joblib shares arrays from 1 MB on
@@ -26,12 +26,6 @@ def run(work, data, targets, candidates, n_jobs=None):
     with pool_of(n_jobs, "2*n_jobs") as pool:
         tasks = tasks_of(candidates, SPLITS)
         return dict(outcomes_of(pool, work, data, targets, tasks))
-
-
-def is_mapped(array):
-    while array is not None and not isinstance(array, np.memmap):
-        array = getattr(array, "base", None)
-    return array is not None
 
 
 def where_data_are(estimator, X, y, **given):
