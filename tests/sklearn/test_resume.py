@@ -1,5 +1,7 @@
 """A search that is killed and begun again: only missing fits run, and all ends as if it had never been killed."""
 
+import contextlib
+import json
 import os
 import pickle
 import signal
@@ -9,20 +11,19 @@ import textwrap
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import whet
 from tests.sklearn.comparing import assert_same_results
 
 SCRIPT = textwrap.dedent("""
-    import os, pickle, sys, time
+    import json, os, pickle, sys, time
     from scipy.stats import loguniform
     from sklearn.datasets import make_classification
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
     from whet.sklearn import *
-
-    kind, log, results = sys.argv[1:]
 
 
     class Logged(LogisticRegression):
@@ -45,7 +46,7 @@ SCRIPT = textwrap.dedent("""
             Logged(), [{"C": C[:2], "class_weight": [None, {0: 1, 1: 2}]}, {"C": [1]}], **several, **kept
         ),
         "randomized": lambda: RandomizedSearchCV(
-            Logged(), {"C": loguniform(1e-3, 1e3)}, n_iter=6, random_state=0, n_jobs=2, **kept
+            Logged(), {"C": loguniform(1e-3, 1e3)}, n_iter=6, random_state=0, n_jobs=n_jobs, **kept
         ),
         "halving": lambda: HalvingGridSearchCV(Logged(), {"C": C}, random_state=0, min_resources=20, **kept),
         "halving by a parameter": lambda: HalvingGridSearchCV(
@@ -58,14 +59,32 @@ SCRIPT = textwrap.dedent("""
             Logged(), {"C": [*C, 3.0]}, strategy="grid", n_trials=6, **kept
         ),
     }
-    found = [SEARCHES[kind]().fit(X, y).cv_results_ for _ in range(2)]
-    with open(results, "wb") as file:
-        pickle.dump(found, file)
+
+
+    def search():
+        found = [SEARCHES[kind]().fit(X, y).cv_results_ for _ in range(2)]
+        with open(results, "wb") as file:
+            pickle.dump(found, file)
+
+
+    # What runs a search is forked, as loading scikit-learn takes long.
+    for line in sys.stdin:
+        order = json.loads(line)
+        kind, n_jobs, log, results = (order[name] for name in ("kind", "n_jobs", "log", "results"))
+        if pid := os.fork():
+            print(pid, flush=True)
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+            continue
+        os.setsid()
+        os.chdir(order["folder"])
+        os.dup2(os.open("errors.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+        search()
+        sys.exit()
     """)
 KINDS = [
     "grid",
     "objects",
-    "randomized",
+    pytest.param("randomized", marks=pytest.mark.slow),  # with workers, which load scikit-learn for themselves
     "halving",
     "halving by a parameter",
     "chosen",
@@ -73,65 +92,97 @@ KINDS = [
 ]
 
 
+class Interpreter:
+    """Has loaded the script, and runs it in processes of their own, one at a time."""
+
+    def __init__(self, script: Path, seed: int):
+        command, env = [sys.executable, "-W", "ignore", script], {**os.environ, "PYTHONHASHSEED": str(seed)}
+        self.process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def start(self, folder: Path, kind: str, n_jobs: int = 1, log: str = "fits.log", results: str = "results.pickle"):
+        """Begin the searches of this *kind* in *folder*, and return the id of the process that does."""
+        order = {"folder": str(folder), "kind": kind, "n_jobs": n_jobs, "log": log, "results": results}
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def wait(self):
+        """Return the exit code of what was begun, once it has ended."""
+        return int(self.process.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def interpreters(tmp_path_factory):
+    """Three, in which strings have other hashes: nothing may depend on these."""
+    script = tmp_path_factory.mktemp("script") / "script.py"
+    script.write_text(SCRIPT)
+    started = [Interpreter(script, seed) for seed in (1, 2, 3)]
+    yield started
+    for one in started:
+        one.process.communicate()
+
+
 class Place:
     """A folder in which the script runs."""
 
-    def __init__(self, folder: Path, kind: str):
+    def __init__(self, folder: Path, kind: str, n_jobs: int = 1):
         folder.mkdir()
-        (folder / "script.py").write_text(SCRIPT)
-        self.folder, self.kind = folder, kind
+        self.folder, self.kind, self.n_jobs = folder, kind, n_jobs
 
     @property
     def fits(self):
         log = self.folder / "fits.log"
         return log.read_text().splitlines() if log.exists() else []
 
-    def start(self):
-        command = [sys.executable, "-W", "ignore", "script.py", self.kind, "fits.log", "results.pickle"]
-        env = {**os.environ, "PYTHONHASHSEED": "random"}
-        return subprocess.Popen(command, cwd=self.folder, env=env, start_new_session=True)
+    @property
+    def errors(self):
+        return (self.folder / "errors.txt").read_text()
 
-    def run(self):
-        assert self.start().wait(120) == 0
+    def run(self, interpreter):
+        interpreter.start(self.folder, self.kind, self.n_jobs)
+        assert interpreter.wait() == 0, self.errors
         return pickle.loads((self.folder / "results.pickle").read_bytes())
 
-    def run_until(self, n_fits):
+    def run_until(self, n_fits, interpreter):
         """Kill the script, and all its processes, once it has begun so many more fits."""
-        process, n_fits = self.start(), n_fits + len(self.fits)
+        n_fits += len(self.fits)
+        pid = interpreter.start(self.folder, self.kind, self.n_jobs)
         deadline = time.monotonic() + 120
-        while process.poll() is None and len(self.fits) < n_fits and time.monotonic() < deadline:
+        while psutil.pid_exists(pid) and len(self.fits) < n_fits and time.monotonic() < deadline:
             time.sleep(0.002)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        interpreter.wait()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_and_begun_again_it_ends_as_if_it_had_never_been_killed(tmp_path, kind):
-    unharmed, killed = Place(tmp_path / "unharmed", kind), Place(tmp_path / "killed", kind)
-    expected, again = unharmed.run()
+def test_killed_and_begun_again_it_ends_as_if_it_had_never_been_killed(tmp_path, kind, interpreters):
+    first, second, third = interpreters
+    n_jobs = 2 if kind == "randomized" else 1  # as many are lost in each kill
+    unharmed, killed = Place(tmp_path / "unharmed", kind), Place(tmp_path / "killed", kind, n_jobs)
+    expected, again = unharmed.run(first)
     assert_same_results(again, expected)
     assert len(unharmed.fits) == len(set(unharmed.fits))
-    n_lost = 2 if kind == "randomized" else 1  # as many as run at a time
-    for n_fits in (1, 7):
-        killed.run_until(n_fits)
-    for results in killed.run():
+    killed.run_until(1, first)
+    killed.run_until(7, second)
+    for results in killed.run(third):
         assert_same_results(results, expected)
     assert set(killed.fits) == set(unharmed.fits)
-    assert len(unharmed.fits) <= len(killed.fits) <= len(unharmed.fits) + 2 * n_lost
+    assert len(unharmed.fits) <= len(killed.fits) <= len(unharmed.fits) + 2 * n_jobs
     states = [trial.state for trial in whet.load("long", killed.folder / "x.db").trials]
     assert states == [trial.state for trial in whet.load("long", unharmed.folder / "x.db").trials]
 
 
-def test_the_second_of_two_at_a_time_is_refused(tmp_path):
+def test_the_second_of_two_at_a_time_is_refused(tmp_path, interpreters):
     place = Place(tmp_path / "both", "grid")
-    first = place.start()
+    first, second, _ = interpreters
+    pid = first.start(place.folder, "grid")
     while len(place.fits) < 2:
         time.sleep(0.002)
-    command = [sys.executable, "-W", "ignore", "script.py", "grid", "others.log", "others.pickle"]
-    second = subprocess.run(command, cwd=place.folder, capture_output=True, text=True, check=False)
-    assert first.wait(120) == 0
-    if second.returncode:  # else the first one was done before
-        assert f"'long' is being run by pid {first.pid}" in second.stderr
+    second.start(place.folder, "grid", log="others.log", results="others.pickle")
+    code = second.wait()
+    assert first.wait() == 0, place.errors
+    if code:  # else the first one was done before
+        assert f"'long' is being run by pid {pid}" in place.errors
     assert not (place.folder / "others.log").exists()
     assert len(place.fits) == 15
