@@ -19,7 +19,7 @@ from whet.core.trial import State
 from whet.storage.memory import MemoryStore
 
 SLOW = [pytest.mark.slow, pytest.mark.timeout(1800)]
-_MOST_BYTES = 200_000  # of a connection that is cut
+_MOST_BYTES = 50_000  # of a connection that is cut: some trials
 
 
 class Lossy:

@@ -191,10 +191,12 @@ class PostgresDatabase:
                 n_conflicts += error.sqlstate == "23505"  # two create a study of one name: the later one finds it
                 if not (is_away or is_passing(error) or (error.sqlstate == "23505" and n_conflicts <= 1)):
                     raise store_error(error, self.place) from error
-                now = time.monotonic()
+                now, is_first = time.monotonic(), deadline is None
                 deadline = now + self._wait_s if deadline is None else deadline
                 if now >= deadline:
                     raise away(error, self.place) from error
+                if is_first and is_away:  # the connection alone may be lost: the server is there
+                    continue
             time.sleep(pause_s * random.SystemRandom().uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
