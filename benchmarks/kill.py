@@ -29,7 +29,7 @@ from stores import Place, add_store_options, place
 
 N_TRIALS = 12
 _KILLS_OF_ONE_STUDY = 8
-_WORKER_KILLS_OF_ONE_STUDY = 25
+_WORKER_KILLS_OF_ONE_STUDY = 30
 _PATIENCE_S = 30.0  # for the trials of a killed coordinator: they have ten seconds to end
 # Now and then with a grandchild in a session of its own, which would outlive it.
 SLEEPER = """

@@ -20,11 +20,6 @@ def _check(whet: Whet, n_kills: int, *where: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_workers_trial_comes_back_in_its_time(whet: Whet) -> None:
-    _check(whet, 2)
-
-
-@pytest.mark.slow
 def test_a_killed_workers_trial_comes_back_on_postgresql(whet: Whet, postgres: Database) -> None:
     _check(whet, 5, "--store", postgres.url)
 

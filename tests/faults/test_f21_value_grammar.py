@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from whet.space.parser import parse
 
 _MOST_S = 0.05  # of this process' own time
 _N_AT_ONCE = 20
+_N_SPOILT = 80  # more, made of them
 DEEP = 10_000
 ATTACKS = [
     "__import__('os')",
@@ -233,6 +235,13 @@ WORDS = [*NAMES, *(text for text in ATTACKS if len(text) < 60), "None", "True", 
 MESSY = st.text() | st.lists(st.sampled_from([*SIGNS, *WORDS]), max_size=15).map("".join)
 
 
+def _spoilt(texts: Sequence[str], rng: random.Random) -> str:
+    """Return the beginning of one of *texts* and the end of another, and a sign or a word between them."""
+    begin, end = rng.choice(texts), rng.choice(texts)
+    between = rng.choice(rng.choice([SIGNS, WORDS]))
+    return begin[: rng.randint(0, len(begin))] + between + end[rng.randint(0, len(end)) :]
+
+
 def _reads(*texts: str) -> None:
     with watched() as seen:
         for text in texts:
@@ -253,10 +262,11 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@settings(max_examples=100_000 // _N_AT_ONCE, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100_000 // (_N_AT_ONCE + _N_SPOILT), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(MESSY, min_size=_N_AT_ONCE, max_size=_N_AT_ONCE))
 def test_any_of_a_hundred_thousand_texts_is_read_or_refused(texts: list[str]) -> None:
-    _reads(*texts)
+    rng = random.Random(repr(texts))
+    _reads(*texts, *(_spoilt(texts, rng) for _ in range(_N_SPOILT)))
 
 
 @pytest.mark.parametrize("text", [text for text in ATTACKS if "\0" not in text and len(text) < 100])

@@ -100,7 +100,7 @@ print('loss: 1')
 json.dump([os.fsencode(word).hex() for word in sys.argv[1:]], open('got', 'w'))
 """
 _N_AT_ONCE = 25
-_MORE_AT_ONCE = 100
+_MORE_AT_ONCE = 250
 
 
 def _got() -> list[bytes]:

@@ -102,7 +102,7 @@ def _kill_and_resume(whet: Whet, here: Path, strategy: str, n_kills: int, rng: r
             arguments = ["resume", "s"]
         else:
             arguments = [*options, "--json", "--name", "s", "--workers", 2, *ARGUMENTS[strategy]]
-        was_killed, finished = _killed(whet, arguments, rng.uniform(0.3, 2.5))
+        was_killed, finished = _killed(whet, arguments, rng.uniform(0.3, 1.7))
         n_killed += was_killed
         assert not told.keys() & {record["number"] for record in finished}, "a finished trial ran again"
         told |= {record["number"]: record for record in finished}

@@ -73,7 +73,8 @@ class Sweep:
     @property
     def varied(self) -> tuple[Varied, ...]:
         """The arguments that vary, the fidelity aside."""
-        return tuple(piece for piece in self.pieces if isinstance(piece, Varied) and piece is not self.fidelity)
+        fidelity = self.fidelity
+        return tuple(piece for piece in self.pieces if isinstance(piece, Varied) and piece is not fidelity)
 
     @property
     def fidelity(self) -> Varied | None:
