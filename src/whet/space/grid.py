@@ -39,7 +39,7 @@ class Grid:
         SpaceError: a parameter is not finite.
     """
 
-    __slots__ = ("_members", "_sizes", "_space", "is_plain", "is_sparse", "size")
+    __slots__ = ("_judged", "_members", "_sizes", "_space", "is_plain", "is_sparse", "size")
 
     def __init__(self, space: Space) -> None:
         sizes = []
@@ -59,6 +59,9 @@ class Grid:
         self.size = size if self._members is None else self._members.n
         self.is_sparse = may_be_sparse and self._members is None
         self.is_plain = not space.forbid and (not space.is_conditional or self._members is not None)
+        # Parameters that decide what is forbidden: most points of a grid may be, and a walk meets all of them.
+        named = {name for condition in space.forbid for name in condition.names}
+        self._judged = [(i, name) for i, axis in enumerate(space.axes) for name in axis if name in named]
 
     def at(self, index: int) -> dict[str, Any] | None:
         """Return config number *index*, or None where this point is no config of its own.
@@ -68,11 +71,13 @@ class Grid:
             ConfigError: a condition cannot be evaluated on the config.
         """
         digits = self._digits(in_range(index, self.size))
-        values: dict[str, Any] = {}
-        for axis, digit in zip(self._space.axes, digits, strict=True):
-            values |= {name: self._space[name].value_at(digit) for name in axis}
-        config = self._space.active(values)
-        if self.is_plain:
+        if not self._space.is_conditional and self._space.forbid:
+            judged = {name: self._space[name].value_at(digits[i]) for i, name in self._judged}
+            if self._space.is_forbidden(judged):
+                return None
+        axes = zip(self._space.axes, digits, strict=True)
+        config = self._space.active({name: self._space[name].value_at(digit) for axis, digit in axes for name in axis})
+        if self.is_plain or not self._space.is_conditional:
             return config
         for axis, digit in zip(self._space.axes, digits, strict=True):
             if digit and not any(name in config for name in axis):
