@@ -26,6 +26,11 @@ _LOCK = schema.APPLICATION_ID  # of those who make or change the tables
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _ENCODINGS = ("UTF8", "SQL_ASCII")
 
+# The schema does not say it: naming PostgreSQL there would import SQLAlchemy's part for it wherever a file is opened.
+for _table in schema.TABLES:
+    for _index in _table.indexes:
+        _index.dialect_options["postgresql"]["where"] = _index.dialect_options["sqlite"]["where"]
+
 
 def compiled(statement: ClauseElement) -> str:
     """Return *statement* as PostgreSQL's SQL, as psycopg takes it."""

@@ -94,16 +94,12 @@ curve = Table(
 )
 
 
-def _partial(name: str, *columns: Column[object], where: object) -> Index:
-    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
-
-
-_partial("trial_best", trial.c.study, trial.c.value, trial.c.number, where=trial.c.value.is_not(None))
-_partial(
+Index("trial_best", trial.c.study, trial.c.value, trial.c.number, sqlite_where=trial.c.value.is_not(None))
+Index(
     "trial_free",
     trial.c.study,
     trial.c.number,
-    where=trial.c.config.is_(None) & trial.c.owner.is_(None),
+    sqlite_where=trial.c.config.is_(None) & trial.c.owner.is_(None),
 )
 
 # Until when which process is believed to be alive that has trials or numbers of a study. Since version 3
