@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from tests.architecture.source import ROOT
 from tests.conftest import Whet
 
 
-def _run_pytest(tmp_path: Path, text: str, *, ci: bool) -> subprocess.CompletedProcess[str]:
-    file = tmp_path / "test_sample.py"
-    file.write_text(text, encoding="utf-8")
+def _run_pytest(tmp_path: Path, *texts: str, ci: bool) -> subprocess.CompletedProcess[str]:
+    """Run pytest on files of these contents."""
+    files = [tmp_path / f"test_sample{n}.py" for n in range(len(texts))]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text, encoding="utf-8")
     env = {**os.environ, "CI": "true" if ci else ""}
     return subprocess.run(
         [
@@ -27,7 +28,7 @@ def _run_pytest(tmp_path: Path, text: str, *, ci: bool) -> subprocess.CompletedP
             "-p",
             "no:cacheprovider",
             f"--rootdir={tmp_path}",
-            file,
+            *files,
         ],
         cwd=ROOT,
         env=env,
@@ -37,20 +38,19 @@ def _run_pytest(tmp_path: Path, text: str, *, ci: bool) -> subprocess.CompletedP
     )
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_an_unexpected_skip_fails_in_ci_only(tmp_path: Path) -> None:
+    texts = [
         "import pytest\ndef test_a(): pytest.skip('nobody expects this')\ndef test_b(): pass",
         "import pytest\npytest.importorskip('no_such_module')\ndef test_a(): pass",
         "import pytest\n@pytest.mark.skip(reason='nobody expects this')\ndef test_a(): pass\ndef test_b(): pass",
-    ],
-)
-def test_an_unexpected_skip_fails_in_ci_only(text: str, tmp_path: Path) -> None:
-    in_ci = _run_pytest(tmp_path, text, ci=True)
+    ]
+    in_ci = _run_pytest(tmp_path, *texts, ci=True)
     assert in_ci.returncode != 0
-    assert "skips that tests/conftest.py does not expect (an error)" in in_ci.stdout
-    if "importorskip" not in text:  # alone in its file, that leaves no test, which pytest makes an error anyway
-        assert _run_pytest(tmp_path, text, ci=False).returncode == 0
+    _, found, skips = in_ci.stdout.partition("skips that tests/conftest.py does not expect (an error)")
+    assert found
+    for n, said in enumerate(["nobody expects this", "could not import 'no_such_module'", "nobody expects this"]):
+        assert re.search(rf"^\S*test_sample{n}\.py\S*: .*{said}", skips, re.MULTILINE), skips
+    assert _run_pytest(tmp_path, *texts, ci=False).returncode == 0
 
 
 def test_expected_skips_and_expected_failures_pass_in_ci(tmp_path: Path) -> None:

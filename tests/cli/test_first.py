@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -279,22 +280,29 @@ def test_defaults_are_found_in_a_help_text(text: str, found: dict[str, str]) -> 
     assert defaults_in(text) == found
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
+def test_a_help_that_does_not_end_is_ended(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scripthelp, "_PATIENCE_S", 2.0)
+    codes = [
         "import time; time.sleep(100)",
         "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(100)'])",
         "import os, time; os.close(1); os.close(2); time.sleep(100)",
         "while True: print('x' * 100_000)",
-    ],
-)
-def test_a_help_that_does_not_end_is_ended(here: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    monkeypatch.setattr(scripthelp, "_PATIENCE_S", 2.0)
-    argv = [sys.executable, "-c", f"import os; open('group', 'w').write(str(os.getpgid(0)))\n{code}"]
-    with pytest.raises(UsageError, match="did not end within 2 s"):
-        help_text(argv, here)
-    group = int((here / "group").read_text())
-    left = [process for process in psutil.process_iter() if _group_of(process) == group]
+    ]
+    folders = [here / str(n) for n in range(len(codes))]
+
+    def wait(folder: Path, code: str) -> str:
+        folder.mkdir()
+        argv = [sys.executable, "-c", f"import os; open('group', 'w').write(str(os.getpgid(0)))\n{code}"]
+        with pytest.raises(UsageError) as refused:
+            help_text(argv, folder)
+        return str(refused.value)
+
+    with ThreadPoolExecutor(len(codes)) as beside:  # the patience is waited for once
+        for said in beside.map(wait, folders, codes):
+            assert "did not end within 2 s" in said
+    groups = {int((folder / "group").read_text()) for folder in folders}
+    assert len(groups) == len(codes)
+    left = [process for process in psutil.process_iter() if _group_of(process) in groups]
     assert not psutil.wait_procs(left, timeout=10)[1]
 
 

@@ -576,6 +576,7 @@ def test_reports_arrive_while_it_runs_and_survive_a_kill(kind: str, tmp_path: Pa
         assert list(end.metrics.values()) == [1.0]
 
 
+@pytest.mark.slow
 def test_a_limit_is_enforced_while_a_long_file_is_read(tmp_path: Path) -> None:
     code = (
         "import os, time\n"

@@ -206,6 +206,7 @@ def test_marked_processes_are_killed_and_no_others() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: environments of other processes")
+@pytest.mark.slow
 def test_a_marked_process_that_has_just_been_started_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     env = {**os.environ, "WHET_TOKEN": "a-mark"}
     sleep = shutil.which("sleep")
