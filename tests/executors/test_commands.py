@@ -429,12 +429,12 @@ def peak_mib(pid: int) -> float:
 @pytest.mark.parametrize(
     ("unit", "n_mb", "metrics"),
     [
-        (b"nothing to see\n", 200, {}),
-        (b"step 3 loss: 0.25\n", 50, {"loss": 0.25}),
-        (b"0123456789", 100, {}),
-        (b"loss: 0.25 \r", 60, {"loss": 0.25}),
-        (b"\0", 100, {}),
-        (b"\xff\xfe\x1b[2J", 50, {}),
+        (b"nothing to see\n", 30, {}),
+        (b"step 3 loss: 0.25\n", 30, {"loss": 0.25}),
+        (b"0123456789", 30, {}),
+        (b"loss: 0.25 \r", 30, {"loss": 0.25}),
+        (b"\0", 30, {}),
+        (b"\xff\xfe\x1b[2J", 30, {}),
     ],
     ids=["lines", "metrics", "one line", "progress", "NUL", "no UTF-8"],
 )
@@ -453,7 +453,7 @@ print('\\nlast words')
         end = running.run_python(code)
         assert (end.cause, dict(end.metrics)) == (None, metrics)
         _, (slot,) = slot_processes()
-        assert peak_mib(slot.pid) < 64
+        assert peak_mib(slot.pid) < 32  # below 13 without a flood, and 30 MB came
     log = running.read("stdout.log")
     assert log.startswith(block[:1000])
     assert log.endswith(b"last words\n")
