@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from typing import Any
 
@@ -198,10 +198,11 @@ def text_of(config: Mapping[str, Any]) -> str:
     return jsontext.dumps(dict(sorted(config.items())))
 
 
-def members_of(space: Space) -> set[str]:
+@cache  # the same few spaces serve every sampler
+def members_of(space: Space) -> frozenset[str]:
     """Return every config of a small finite space, found by drawing until nothing new comes."""
     rng = np.random.default_rng(0)
-    return {text_of(space.sample(rng)) for _ in range(3_000)}
+    return frozenset(text_of(space.sample(rng)) for _ in range(3_000))
 
 
 def branches() -> Space:
