@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.laws.simulated import Arithmetic, Watcher, events_of, run_and_die, run_study
@@ -121,11 +121,13 @@ def test_without_a_lookahead_the_sampler_of_these_tests_feels_how_many_workers_t
     assert sum(one[number] != four[number] for number in one) > N_TRIALS / 2
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from([1, 2, 4, 8]))
 def test_neither_workers_nor_durations_change_anything(seed: int, slots: int) -> None:
     assert done(Arithmetic(slots, seed)) == undisturbed()
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from([1, 2, 4, 8]))
 def test_nor_do_attempts_that_fail_or_are_lost(seed: int, slots: int) -> None:
     expected = troubled()
