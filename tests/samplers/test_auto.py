@@ -52,6 +52,7 @@ from whet.testing.sampler_model_suite import ModelSamplerContract
 from whet.testing.sampler_suite import FINITE, FiniteSpaceContract
 
 
+@pytest.mark.slow  # nearly all of it is what `GP` shows
 class TestContract(ModelSamplerContract, FiniteSpaceContract, HostileSamplerContract):
     def make(self) -> Sampler:
         return Auto()

@@ -34,16 +34,7 @@ SQUARE = Space({"a": Float(0.0, 1.0), "b": Float(0.0, 1.0)})
 NUMBERS = {"mean", "std", "score"}
 
 
-class TestContract(ModelSamplerContract, HostileSamplerContract):
-    def make(self) -> Sampler:
-        return GP()
-
-    def supports(self, space: Space) -> bool:
-        return space.is_encodable
-
-
-@pytest.mark.slow
-class TestFiniteSpaces(FiniteSpaceContract):
+class TestContract(ModelSamplerContract, FiniteSpaceContract, HostileSamplerContract):
     def make(self) -> Sampler:
         return GP()
 
