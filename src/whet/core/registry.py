@@ -11,6 +11,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from whet.core import jsontext
@@ -137,7 +138,12 @@ def called(name: str, options: Mapping[str, Any]) -> str:
     return f"{name}({inside})" if inside else name
 
 
-def _defaults(kind: type) -> dict[str, Any]:
+def _defaults(kind: type) -> Mapping[str, Any]:
     """Return the options of a class with their defaults."""
+    return _read_defaults(kind)
+
+
+@cache  # signatures are slow to read
+def _read_defaults(kind: type) -> Mapping[str, Any]:
     parameters = inspect.signature(kind).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}

@@ -39,7 +39,8 @@ class Codec:
         self.space = space
         names = list(space)
         self.axes = [axis for axis in space.axes if space[axis[0]].size != 1]
-        self._columns = [[names.index(name) for name in axis] for axis in self.axes]
+        column_of = {name: column for column, name in enumerate(names)}
+        self._columns = [[column_of[name] for name in axis] for axis in self.axes]
         self._leaders = [axis[0] for axis in self.axes]
         followers = {column for columns in self._columns for column in columns[1:]}
         self._own_centres = {column: _centres(space[names[column]]) for column in followers}
