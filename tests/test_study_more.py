@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,7 @@ def test_stop_reaches_every_process(tmp_path: Path) -> None:
     ]
     while len({trial.owner for trial in searched.trials if trial.owner}) < 3:
         assert all(worker.poll() is None for worker in workers)
+        time.sleep(0.02)
     assert searched.stop()
     assert [worker.communicate(timeout=120)[0].strip() for worker in workers] == ["stopped"] * 3
     assert not [trial for trial in searched.trials if trial.state is State.RUNNING]
@@ -267,7 +269,7 @@ def test_a_killed_process_leaves_nothing_undone(tmp_path: Path) -> None:
         worker = subprocess.Popen([sys.executable, "-c", code, str(store), "inline"], stdout=subprocess.DEVNULL)
         n_before = len(searched.trials)
         while len(searched.trials) < n_before + rng.randint(1, 5) and worker.poll() is None:
-            pass
+            time.sleep(0.01)
         worker.kill()
         worker.wait()
     searched.run(lambda config: config["n"], n_trials=40, executor="inline", progress=False)

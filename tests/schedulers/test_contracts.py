@@ -28,6 +28,7 @@ MORE_WAYS = (
 
 def _contract(way: str) -> type[SchedulerContract]:
     class Contract(SchedulerContract):
+        n_trials: ClassVar[int] = 9 if way.startswith("freeze_thaw") else 14  # its model takes long
         every: ClassVar[int] = 10 if way.startswith("freeze_thaw") else 2
         promotes_by_rank: ClassVar[bool] = not way.startswith("freeze_thaw")
 

@@ -86,7 +86,7 @@ def test_rounds_in_which_nothing_has_changed_are_not_looked_at_again(monkeypatch
         return original(self, number, budgets)
 
     monkeypatch.setattr(Hyperband, "planned", planned)
-    histories = [history for history, _ in driven("hyperband", 8 * PASS, 40).watched.assigned]
+    histories = [history for history, _ in driven("hyperband", 5 * PASS, 40, fresh_every=1000).watched.assigned]
 
     def n_open(history: History) -> int:
         return len({trial.bracket for trial in history.unfinished.values() if not trial.is_reserved})

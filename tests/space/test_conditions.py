@@ -279,7 +279,7 @@ def outcome(condition, config):
         return "error"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(boolean, configs)
 def test_the_text_reads_back_to_the_same_condition(text, config):
     condition = parse_condition(text)

@@ -73,7 +73,7 @@ PIECES = st.sampled_from([*NAMES, *SIGNS, *WORDS])
 MESSY = st.text() | st.lists(PIECES, max_size=12).map("".join)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=700, deadline=None)
 @given(MESSY)
 def test_any_text_gives_a_result_or_a_grammar_error(text):
     _outcome(text)

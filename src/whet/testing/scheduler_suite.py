@@ -79,7 +79,7 @@ class SchedulerContract:
     def test_a_search_ends_with_a_trial_that_was_trained_to_the_end(self, problem: str, n_workers: int) -> None:
         if not self.supports(problem):
             return
-        play = self._play(problem, n_workers, n_workers=n_workers, is_hostile=False)
+        play = self._play(problem, n_workers, n_workers=n_workers, is_hostile=False, every=5 * self.every)
         study = play.to_the_end()
         fidelity = play.history.problem.fidelity
         completed = [trial for trial in study.trials if trial.state is State.COMPLETED]
@@ -136,7 +136,7 @@ class SchedulerContract:
     def test_killed_and_resumed_is_as_never_killed(self, problem: str, goes_on: bool) -> None:
         if not self.supports(problem):
             return
-        play = partial(one_by_one, self.make, problem, self.n_trials, goes_on=goes_on)
+        play = partial(one_by_one, self.make, problem, min(self.n_trials, 10), goes_on=goes_on)
         expected = play()
         for seed in range(self.n_seeds):
             killed = sorted(Random(seed).sample(range(1, 120), 8 * (seed + 1)))  # noqa: S311
@@ -145,8 +145,8 @@ class SchedulerContract:
     def test_found_again_in_a_store_it_goes_on(self, tmp_path: Path) -> None:
         """A process that opens the study later, with a scheduler of its own, does what the first one would do."""
         for problem in filter(self.supports, ("epochs", "a constraint", "no fidelity")):
-            left = self._play(problem, 5, is_hostile=False, n_trials=10)
-            through = self._play(problem, 5, is_hostile=False, n_trials=10, store=str(tmp_path / f"{problem}.db"))
+            left = self._play(problem, 5, is_hostile=False, n_trials=8, every=1000)
+            through = self._play(problem, 5, is_hostile=False, n_trials=8, store=str(tmp_path / f"{problem}.db"))
             left.to_the_end()
             n = 0
             while through.go_on():
@@ -160,9 +160,9 @@ class SchedulerContract:
 
     def test_one_scheduler_may_serve_two_studies(self) -> None:
         for problem in filter(self.supports, ("epochs", "no fidelity")):
-            alone = [self._play(problem, seed, is_hostile=False, n_trials=9) for seed in (1, 2)]
+            alone = [self._play(problem, seed, is_hostile=False, n_trials=7, every=1000) for seed in (1, 2)]
             make = partial(_same, self.make())
-            both = [self._play(problem, seed, is_hostile=False, n_trials=9, make=make) for seed in (1, 2)]
+            both = [self._play(problem, seed, is_hostile=False, n_trials=7, make=make) for seed in (1, 2)]
             for play in alone:
                 play.to_the_end()
             n_events = 1
