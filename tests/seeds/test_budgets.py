@@ -14,11 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import cross_val_score
-from torch import nn
 
 import whet
 from whet.algorithms.brackets import bracket, levels
@@ -113,7 +111,6 @@ def test_the_samplers_and_the_pruners_of_the_optimizer_class(sampler: str, prune
     assert best.values["value"] == list(best.curve)[-1][1]
 
 
-@pytest.mark.slow  # torch is loaded once more
 def test_a_trial_that_is_pruned_is_stopped_and_not_failed_in_processes() -> None:
     study = tune(train_with_reports, fidelity={"epochs": (1, 10)}, scheduler="asha", sampler="random", n_trials=12,
                  workers=2)  # fmt: skip
@@ -174,42 +171,3 @@ def test_halving_over_a_grid_by_the_number_of_samples() -> None:
     assert len(study.trials) == 12
     assert study.best.budget == 1.0
     assert study.best_value > 0.7
-
-
-def objective(config: dict[str, Any], trial: Any) -> float:
-    """The guide's network, which reports after each epoch so that it can be pruned."""
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(8 * 8, config["hidden"]),
-        nn.ReLU(),
-        nn.Dropout(config["dropout"]),
-        nn.Linear(config["hidden"], 10),
-    )
-    optimizer = torch.optim.Adam(model.parameters(), lr=config["lr"])
-    images, labels = torch.as_tensor(IMAGES / 16, dtype=torch.float32).reshape(-1, 1, 8, 8), torch.as_tensor(LABELS)
-    accuracy = 0.0
-    for epoch in range(1, 10):
-        model.train()
-        for batch in torch.randperm(1400).split(128):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
-            optimizer.step()
-        model.eval()
-        with torch.no_grad():
-            accuracy = (model(images[1400:]).argmax(1) == labels[1400:]).float().mean().item()
-        trial.report(accuracy, epoch)
-    return accuracy
-
-
-@pytest.mark.slow
-def test_pruning_a_network_by_epochs() -> None:
-    space = {"lr": (1e-4, 1e-1, "log"), "dropout": (0.1, 0.5), "hidden": [64, 128, 256]}
-    study = tune(objective, space, fidelity={"epochs": (1, 9)}, scheduler="asha", sampler="random",
-                 n_trials=14, timeout=240, workers=2)  # fmt: skip
-    states = Counter(trial.state for trial in study.trials)
-    assert set(states) == {State.COMPLETED, State.STOPPED}
-    assert states[State.STOPPED] >= 4
-    assert study.best_value > 0.85
-    assert len(study.best.curve) == 9

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 import whet
 from whet.core.trial import Cause, State
@@ -43,15 +41,6 @@ def train_model(config: dict[str, Any]) -> float:
     dropout = config["dropout"]
     score = -((lr - 0.001) ** 2) - ((dropout - 0.3) ** 2) + 0.5
     return score + np.random.normal(0, 0.01)
-
-
-def create_model(config: dict[str, Any]) -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(784, config["hidden_size"]),
-        nn.ReLU(),
-        nn.Dropout(config["dropout"]),
-        nn.Linear(config["hidden_size"], 10),
-    )
 
 
 # ---- grid search
@@ -131,47 +120,7 @@ def test_who_keeps_asking_whether_to_prune_is_told_what_takes_its_place(executor
     assert "whet.TrialStopped" in trial.message
 
 
-# ---- a trainable that returns a dict
-def create_trainable(model_fn: Callable[[dict[str, Any]], nn.Module], train_loader: Any, val_loader: Any) -> Any:
-    def trainable(config: dict[str, Any]) -> dict[str, float]:
-        torch.set_num_threads(1)
-        torch.manual_seed(0)
-        model = model_fn(config)
-        optimizer = torch.optim.Adam(model.parameters(), lr=config["learning_rate"])
-        for _ in range(config.get("epochs", 2)):
-            model.train()
-            for x, y in train_loader:
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(model(x), y).backward()
-                optimizer.step()
-        model.eval()
-        with torch.no_grad():
-            n_right = sum((model(x).argmax(1) == y).sum().item() for x, y in val_loader)
-        return {"accuracy": n_right / sum(len(y) for _, y in val_loader)}
-
-    return trainable
-
-
-def loader(seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return batches of ten classes, each a bright block of its own."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(10).repeat(20)
-    images = torch.rand((200, 784), generator=generator)
-    for row, label in enumerate(labels.tolist()):
-        images[row, label * 78 : label * 78 + 78] += 1.0
-    return list(zip(images.split(32), labels.split(32), strict=True))
-
-
-@pytest.mark.slow
-def test_a_model_from_the_config_and_the_metric_by_its_name() -> None:
-    trainable = create_trainable(create_model, loader(0), loader(1))
-    study = tune(trainable, TYPED, objective={"accuracy": "maximize"}, n_trials=4, workers=2)
-    assert states(study) == {State.COMPLETED}
-    assert study.best_value > 0.9
-    again = trainable(dict(study.best_config))
-    assert again["accuracy"] == pytest.approx(study.best_value, abs=0.05)
-
-
+# ---- a trainable that returns a dict: also in test_networks
 def test_a_dict_under_a_bare_direction_says_how_to_name_the_metric() -> None:
     study = tune(lambda config: {"accuracy": 0.5}, BOUNDS, n_trials=1, executor="inline")
     assert study.trials[0].state is State.FAILED

@@ -1,19 +1,15 @@
-"""The spaces and the torch objective of a guide to tuning, with scikit-learn's digits in place of a download."""
+"""The spaces of a guide to tuning, with scikit-learn's digits in place of a download; its network: test_networks."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-import pytest
-import torch
 from scipy.stats import loguniform, randint, uniform
 from sklearn.datasets import load_digits
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import SVC
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 import whet
 from whet.core.trial import State
@@ -39,7 +35,7 @@ def cross_validated(model: Any) -> float:
 
 
 def test_the_grid_of_a_support_vector_machine() -> None:
-    study = tune(lambda config: cross_validated(SVC(**config)), SVM_GRID, sampler="grid", workers=2)
+    study = tune(lambda config: cross_validated(SVC(**config)), SVM_GRID, sampler="grid", executor="inline")
     assert len(study.trials) == 9
     assert study.best_value == cross_validated(SVC(**study.best_config))
     assert {(trial.config or {})["kernel"] for trial in study.trials} == {"rbf"}
@@ -67,50 +63,12 @@ def test_scipy_distributions_as_scikit_learn_takes_them() -> None:
 def test_a_config_fits_an_estimator() -> None:
     space = {**BOOSTING, "n_estimators": randint(2, 5)}
     study = tune(
-        lambda config: cross_validated(GradientBoostingClassifier(random_state=0, **config)), space, n_trials=2
+        lambda config: cross_validated(GradientBoostingClassifier(random_state=0, **config)),
+        space,
+        n_trials=2,
+        executor="inline",
     )
     assert study.best_value > 0.1
-
-
-def objective(config: dict[str, Any]) -> float:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(8 * 8, config["hidden"]),
-        nn.ReLU(),
-        nn.Dropout(config["dropout"]),
-        nn.Linear(config["hidden"], 10),
-    )
-    optimizer = torch.optim.Adam(model.parameters(), lr=config["lr"])
-    loss_fn = nn.CrossEntropyLoss()
-    images = torch.as_tensor(IMAGES / 16, dtype=torch.float32).reshape(-1, 1, 8, 8)
-    labels = torch.as_tensor(LABELS)
-    train_loader = DataLoader(TensorDataset(images[:1400], labels[:1400]), batch_size=128, shuffle=True)
-    model.train()
-    for _ in range(2):
-        for x, y in train_loader:
-            optimizer.zero_grad()
-            loss = loss_fn(model(x), y)
-            loss.backward()
-            optimizer.step()
-    correct = 0
-    model.eval()
-    with torch.no_grad():
-        for x, y in DataLoader(TensorDataset(images[1400:], labels[1400:]), batch_size=512):
-            correct += (model(x).argmax(1) == y).sum().item()
-    return correct / len(labels[1400:])
-
-
-@pytest.mark.slow
-def test_a_torch_network_with_a_number_of_trials_and_a_time() -> None:
-    study = tune(objective, NETWORK, n_trials=6, timeout=240, workers=2)
-    assert len(study.trials) == 6
-    assert study.outcome is not None
-    assert study.outcome.reason == "done"
-    assert all(0.1 <= (trial.config or {})["dropout"] <= 0.5 for trial in study.trials)
-    assert study.best_value > 0.7
-    assert objective(dict(study.best_config)) == pytest.approx(study.best_value, abs=0.02)
 
 
 def test_the_time_ends_a_search_before_its_trials_do() -> None:
