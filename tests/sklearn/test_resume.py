@@ -22,7 +22,7 @@ SCRIPT = textwrap.dedent("""
     from scipy.stats import loguniform
     from sklearn.datasets import make_classification
     from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
     from whet.sklearn import *
 
 
@@ -67,7 +67,8 @@ SCRIPT = textwrap.dedent("""
             pickle.dump(found, file)
 
 
-    # What runs a search is forked, as loading scikit-learn takes long.
+    # What runs a search is forked, as loading scikit-learn takes long, and so does loading what a first search needs.
+    SearchCV(SVC(), {"C": (1.0, 2.0)}, strategy="tpe(n_start=1)", n_trials=2, store="first.db", name="first").fit(X, y)
     for line in sys.stdin:
         order = json.loads(line)
         kind, n_jobs, log, results = (order[name] for name in ("kind", "n_jobs", "log", "results"))
@@ -97,7 +98,9 @@ class Interpreter:
 
     def __init__(self, script: Path, seed: int):
         command, env = [sys.executable, "-W", "ignore", script], {**os.environ, "PYTHONHASHSEED": str(seed)}
-        self.process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        folder, pipe = script.parent / str(seed), subprocess.PIPE
+        folder.mkdir()
+        self.process = subprocess.Popen(command, cwd=folder, env=env, stdin=pipe, stdout=pipe, text=True)
 
     def start(self, folder: Path, kind: str, n_jobs: int = 1, log: str = "fits.log", results: str = "results.pickle"):
         """Begin the searches of this *kind* in *folder*, and return the id of the process that does."""
