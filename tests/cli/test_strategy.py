@@ -39,9 +39,9 @@ def _configs(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("strategy", MODELS)
-def test_a_strategy_runs_a_script(whet: Whet, strategy: str) -> None:
-    done = whet("run", *LOSS, "--trials", 12, "--strategy", strategy, *SWEPT)
-    assert f"12 trials by {strategy}, seed 1" in done.stderr
+def test_a_strategy_runs_a_script(strategy: str) -> None:
+    done = call("run", *LOSS, "--trials", 12, "--strategy", strategy, *SWEPT)
+    assert f"12 trials by {strategy}, seed 1" in done.err
     assert len(set(_configs("train-1"))) == 12
     source = call("show", "train-1/11", "--json").objects[0]["why"]["source"]
     assert re.search(rf"^chosen by +{source}", call("show", "train-1/11").out, re.MULTILINE)

@@ -47,6 +47,7 @@ def test_every_script_is_tried() -> None:
     assert set(LED_BY_WHET) <= scripts
 
 
+@pytest.mark.slow
 def test_the_smallest_finds_the_bump(tmp_path: Path) -> None:
     done = run("tune_function.py", tmp_path)
     found = re.fullmatch(r"squared error (\S+) with \{'height': (\S+), 'width': (\S+)\}\n", done.stdout)
