@@ -158,7 +158,7 @@ def test_f12_what_a_suspended_worker_says_late_is_refused_and_it_goes_on(store: 
 
 
 @pytest.mark.skipif(LIBFAKETIME is None, reason="needs Debian's package faketime")
-@pytest.mark.parametrize("jump_s", [3600, -3600])
+@pytest.mark.parametrize("jump_s", [pytest.param(3600, marks=pytest.mark.slow), -3600])
 def test_f10_no_lease_runs_out_by_a_jump_of_the_clock(store: str, start: Start, tmp_path: Path, jump_s: int):
     study = study_of(store, n_trials=1)
     clock = tmp_path / "clock"

@@ -127,6 +127,7 @@ def test_whet_run_goes_on_and_runs_each_trial_once(
     assert database.server.password not in out + err
 
 
+@pytest.mark.slow
 def test_several_runs_of_a_function_go_on(own_postgres: Server, database: Database, whet: Whet, tmp_path: Path) -> None:
     (tmp_path / "work.py").write_text(
         "import sys, time, whet, socket\n"
