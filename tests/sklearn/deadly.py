@@ -23,6 +23,7 @@ def loop():
 
 WAYS = {
     "fits": lambda: None,
+    "rests": lambda: time.sleep(0.2),  # and fits
     "exits": lambda: os._exit(3),
     "is killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "crashes": lambda: os.kill(os.getpid(), signal.SIGSEGV),
