@@ -140,7 +140,7 @@ def called(name: str, options: Mapping[str, Any]) -> str:
 
 def _defaults(kind: type) -> Mapping[str, Any]:
     """Return the options of a class with their defaults."""
-    return _read_defaults(kind)
+    return _read_defaults(kind)  # apart, as to mypy no class is hashable
 
 
 @cache  # signatures are slow to read
