@@ -399,7 +399,10 @@ def test_ctrl_c_ends_a_search(backend, way, n_jobs, tmp_path):
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=120)
         # A worker that was interrupted may have been at another fit before its end.
-        assert (process.returncode, out.replace("at a fit\n", ""), err) == (0, "interrupted\n", "")
+        assert (process.returncode, out.replace("at a fit\n", "")) == (0, "interrupted\n")
+        # loky's own process gets the signal as well, and may complain of what it then finds to be gone already.
+        complaints = ("resource_tracker", "warnings.warn")
+        assert [line for line in err.splitlines() if not any(words in line for words in complaints)] == []
         assert psutil.wait_procs(children, timeout=60)[1] == []
         assert list(temporary.iterdir()) == []
     finally:
