@@ -204,10 +204,10 @@ def test_an_error_that_does_not_last_as_long_as_a_lease_does_not_end_it(store: S
             raise error
 
     listened = Listened(store, fail)
-    lease = Lease(listened, study, 3.0)
+    lease = Lease(listened, study, 6.0)
     lease.keep()
     assert until(lambda: len(listened.said) == 2)
-    assert listened.said == [3.0, 3.0]
+    assert listened.said == [6.0, 6.0]
     assert next(failures, "it has failed once") == "it has failed once"
 
 
