@@ -115,6 +115,7 @@ class Soak:
         deadline = time.monotonic() + _START_S
         while process.poll() is None and time.monotonic() < deadline and not self.is_at_work(label):
             time.sleep(0.05)
+        # The first time it is surely taken over by then; later, who comes first is left to chance.
         late_s = self.draw.uniform(*_LATE_S) if self.deaths else max(_LATE_S)
         process.send_signal(signal.SIGSTOP)
         self.deaths.append(Death(process.pid, time.time()))

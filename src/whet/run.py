@@ -225,7 +225,7 @@ class _Loop:
         self._lost = self._patiently(partial(self._ledger.lease.lost, at_once=True))
 
         def is_left(owner: str) -> bool:
-            # A process id may be another process's by now, and a container's host name another one's.
+            # A process id may be another process's by now, and of other places' nothing is certain.
             return self._is_only_runner or owner in self._lost or is_gone(owner)
 
         history = self._ledger.history

@@ -453,7 +453,7 @@ print('\\nlast words')
         end = running.run_python(code)
         assert (end.cause, dict(end.metrics)) == (None, metrics)
         _, (slot,) = slot_processes()
-        assert peak_mib(slot.pid) < 32  # below 13 without a flood, and 30 MB came
+        assert peak_mib(slot.pid) < 24  # below 13 without a flood, and 30 MB came
     log = running.read("stdout.log")
     assert log.startswith(block[:1000])
     assert log.endswith(b"last words\n")

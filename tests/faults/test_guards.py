@@ -143,6 +143,7 @@ class _Copy:
         self._tester.stdin.write(json.dumps(order) + "\n")
         self._tester.stdin.flush()
         pid = int(self._tester.stdout.readline())
+        assert pid > 1, "the test before has not been waited for"
         ending = threading.Timer(_PATIENCE_S, os.kill, (pid, signal.SIGKILL))
         ending.start()
         try:

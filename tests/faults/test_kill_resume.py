@@ -91,8 +91,12 @@ def _check_whole(planned: list[float], told: dict[int, dict[str, object]]) -> No
         assert by_number[number].values == record["values"]
 
 
-def _kill_and_resume(whet: Whet, here: Path, strategy: str, n_kills: int, rng: random.Random) -> int:
-    """Kill a study up to *n_kills* times, check it after each, run it to its end; return how often it was killed."""
+def _kill_and_resume(whet: Whet, here: Path, strategy: str, n_kills: int, rng: random.Random) -> tuple[int, int]:
+    """Kill a study up to *n_kills* times, check it after each, run it to its end.
+
+    Returns:
+        How often it was killed, and how many trials had ended before that.
+    """
     n_killed = 0
     options = ["run", "--seed", 5, "--minimize", "loss"]
     planned = [record["config"]["x"] for record in call(*options, "--dry-run", "--json", *ARGUMENTS[strategy]).objects]
@@ -113,7 +117,7 @@ def _kill_and_resume(whet: Whet, here: Path, strategy: str, n_kills: int, rng: r
     call("resume", "s")
     _check_whole(planned, told)
     assert not whet.survivors(20)
-    return n_killed
+    return n_killed, len(told)
 
 
 @pytest.mark.parametrize("strategy", ARGUMENTS)
@@ -124,7 +128,7 @@ def test_killed_twice_and_resumed(strategy: str, whet: Whet, here: Path) -> None
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_killed_at_fifty_moments(whet: Whet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    n_killed = seed = 0
+    n_killed = n_ended = seed = 0
     while n_killed < 50:
         assert seed < 40, "the runs end before they can be killed"
         folder = tmp_path / str(seed)
@@ -133,8 +137,9 @@ def test_killed_at_fifty_moments(whet: Whet, tmp_path: Path, monkeypatch: pytest
         monkeypatch.chdir(folder)
         whet.cwd = folder
         rng = random.Random(seed)
-        n_killed += _kill_and_resume(whet, folder, rng.choice(list(ARGUMENTS)), 5, rng)
-        seed += 1
+        more_killed, more_ended = _kill_and_resume(whet, folder, rng.choice(list(ARGUMENTS)), 5, rng)
+        n_killed, n_ended, seed = n_killed + more_killed, n_ended + more_ended, seed + 1
+    assert n_ended > 0, "each was killed before anything had ended"
 
 
 def test_what_ran_when_it_was_killed_is_waiting_and_runs_again(whet: Whet, here: Path) -> None:

@@ -107,7 +107,9 @@ class Interpreter:
         order = {"folder": str(folder), "kind": kind, "n_jobs": n_jobs, "log": log, "results": results}
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
-        return int(self.process.stdout.readline())
+        pid = int(self.process.stdout.readline())
+        assert pid > 1, "the one before has not been waited for"
+        return pid
 
     def wait(self):
         """Return the exit code of what was begun, once it has ended."""

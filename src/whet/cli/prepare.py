@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,9 +61,9 @@ def prepare(request: Request, tokens: Sequence[str]) -> Prepared:
     try:
         prepared = _prepared(request, program, arguments)
     except UsageError as error:
-        if not misplaced:
-            raise
-        raise UsageError("\n".join([str(error), *misplaced])) from None  # what is missing may stand there
+        # What is missing may stand there.
+        named = [line for line in misplaced if re.search(rf"{line.partition(' ')[0]}\b", str(error))]
+        raise UsageError("\n".join([str(error), *named])) if named else error from None
     return replace(prepared, notices=(*misplaced, *prepared.notices))
 
 

@@ -27,6 +27,7 @@ LEASE_S = 30.0
 SHORTEST_LEASE_S = 1.0  # a busy machine holds up a process for longer than less
 _BEATS = 3  # in a lease, so that it outlives two that could not be written
 _AGAIN_S = 1.0  # after a beat that could not be
+_GIVING_BACK_S = 2.0  # at most, before a store is closed
 _LOOK_EVERY_S = 1.0
 
 _beats: dict[tuple[str, int], _Beat] = {}  # by store and study
@@ -91,7 +92,7 @@ class Lease:
         """
         self._part()
         if self._beat is not None:
-            self._beat.join(timeout=_AGAIN_S)
+            self._beat.join(timeout=_GIVING_BACK_S)
             self._beat = None
 
     def begun(self, token: str) -> None:

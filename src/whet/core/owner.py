@@ -1,4 +1,7 @@
-"""Who holds something: a process, named so that another one on the same host can tell whether it still lives."""
+"""Who holds something: a process, named so that another one beside it can tell whether it still lives.
+
+Beside it is who shares its process ids: on the same host, since its last start, in the same container.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _names: dict[int, str] = {}  # by pid: a forked child gets a name of its own
 
 
 def this_process() -> str:
-    """Return this process's name as an owner: host, pid and a nonce that a later process with that pid lacks."""
+    """Return this process's name as an owner: `pid_space`, pid, and a nonce that another one with that pid lacks."""
     pid = os.getpid()
     if pid not in _names:
         _names[pid] = f"{pid_space()}:{pid}:{uuid.uuid4().hex[:8]}"
@@ -48,12 +51,12 @@ def _mark_of_pids() -> str:
 
 
 def is_beside(owner: str | None) -> bool:
-    """Tell whether *owner* is another process of this host, alive or not, so that one can know when it is gone."""
+    """Tell whether *owner* is another process beside this one, alive or not, so that one can know when it is gone."""
     return _pid_of(owner) is not None and owner != this_process()
 
 
 class Watch:
-    """Tells of processes of this host that have died: not at once, as what they ran may take a while to end.
+    """Tells of processes beside this one that have died: not at once, as what they ran may take a while to end.
 
     Args:
         after_s: seconds since this has found out.
@@ -72,7 +75,7 @@ class Watch:
 
 
 def is_gone(owner: str | None) -> bool:
-    """Tell whether *owner* certainly lives no more; of another host nothing is certain."""
+    """Tell whether *owner* certainly lives no more; of those elsewhere, or before the host's last start, nothing is."""
     if owner is None:
         return True
     pid = _pid_of(owner)

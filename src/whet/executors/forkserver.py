@@ -58,9 +58,9 @@ def main(text: str) -> None:
             print(_complaint(error), file=sys.stderr)
             sys.stderr.flush()
             os._exit(1)
-        _import_what_is_put_off()
         if threading.active_count() > 1 or _uses_gpu():
             _begin_anew(settings)
+        _import_what_is_put_off()
         os.close(fd)
     gc.collect()
     gc.freeze()
@@ -77,9 +77,12 @@ def main(text: str) -> None:
 
 def _import_what_is_put_off() -> None:
     """Import what torch puts off to the first optimizer: a second of work, which each trial would do anew."""
-    if "torch.optim" in sys.modules:
+    if "torch" in sys.modules:
+        before = dict(os.environ)
         with contextlib.suppress(Exception):  # the trial tells of it, if it needs that
             importlib.import_module("torch._dynamo")
+        for name in os.environ.keys() - before.keys():  # for caches of its own: trials may want other ones
+            del os.environ[name]
 
 
 def _uses_gpu() -> bool:

@@ -71,18 +71,20 @@ class Grid:
             ConfigError: a condition cannot be evaluated on the config.
         """
         digits = self._digits(in_range(index, self.size))
-        if not self._space.is_conditional and self._space.forbid:
+        if not self._space.is_conditional:
             judged = {name: self._space[name].value_at(digits[i]) for i, name in self._judged}
-            if self._space.is_forbidden(judged):
-                return None
-        axes = zip(self._space.axes, digits, strict=True)
-        config = self._space.active({name: self._space[name].value_at(digit) for axis, digit in axes for name in axis})
-        if self.is_plain or not self._space.is_conditional:
+            return None if self._space.is_forbidden(judged) else self._config(digits)
+        config = self._config(digits)
+        if self.is_plain:
             return config
         for axis, digit in zip(self._space.axes, digits, strict=True):
             if digit and not any(name in config for name in axis):
                 return None
         return None if self._space.is_forbidden(config) else config
+
+    def _config(self, digits: list[int]) -> dict[str, Any]:
+        axes = zip(self._space.axes, digits, strict=True)
+        return self._space.active({name: self._space[name].value_at(digit) for axis, digit in axes for name in axis})
 
     def _digits(self, index: int) -> list[int]:
         """Return for each axis which of its values the point has."""

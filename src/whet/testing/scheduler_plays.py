@@ -50,7 +50,7 @@ def measured(history: History, config: Mapping[str, Any], step: float) -> dict[s
     share = step / _end_of(history)
     values = {}
     for name in history.problem.metrics:
-        a, b = _shape(name, tuple(config.items()))
+        a, b = _shape(name, jsontext.dumps(dict(config)))
         values[name] = a + b / (1 + 9 * min(share, 1.0))
     for objective in history.problem.objectives:
         values[objective.name] *= objective.sign
@@ -58,9 +58,9 @@ def measured(history: History, config: Mapping[str, Any], step: float) -> dict[s
 
 
 @cache
-def _shape(name: str, config: tuple[tuple[str, Any], ...]) -> tuple[float, float]:
-    """Return where the curve of a metric ends, and how far above that it begins."""
-    a, b = (zlib.crc32(jsontext.dumps([name, key, dict(config)]).encode()) / 2**32 for key in "ab")
+def _shape(name: str, config: str) -> tuple[float, float]:
+    """Return where the curve of a metric ends, and how far above that it begins; *config* is JSON."""
+    a, b = (zlib.crc32(jsontext.dumps([name, key, jsontext.loads(config)]).encode()) / 2**32 for key in "ab")
     return a, b
 
 
