@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sqlite3
 import subprocess
 import sys
@@ -243,6 +244,31 @@ def test_a_forked_child_can_have_leases_of_its_own_whatever_its_parent_was_at(tm
         """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, tmp_path / "whet.db"], check=False)
     assert done.returncode == 1
+
+
+def test_no_beat_is_in_the_middle_of_a_write_while_the_process_is_forked(store: Store, study: int):
+    """What a library has locked then would stay locked in the child."""
+    at_the_store, has_been = threading.Event(), threading.Event()
+
+    def linger(_: float) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            at_the_store.set()
+            has_been.set()
+            time.sleep(0.05)
+            at_the_store.clear()
+
+    lease = Lease(Listened(store, linger), study, SHORT_S)
+    lease.keep()
+    codes = []
+    for _ in range(5):
+        has_been.clear()
+        assert has_been.wait(20)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(1 if at_the_store.is_set() else 0)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    assert codes == [0] * 5
+    assert until(has_been.is_set)  # they go on
 
 
 def test_an_error_at_a_prompt_is_not_the_end_of_the_process(tmp_path: Path):

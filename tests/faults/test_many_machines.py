@@ -127,7 +127,7 @@ def test_the_array_job_of_the_docs(cluster: Path, whet: Whet, postgres: Database
     events = study.ledger.store.events(study.ledger.study)
     assert sum(event.kind is Kind.REQUEUED for event in events) == 1
     assert sum(event.kind is Kind.ASKED for event in events) == N_TRIALS
-    owners = {event.payload["owner"].split(":")[0] for event in events if event.kind is Kind.STARTED}
+    owners = {event.payload["owner"].split("/")[0] for event in events if event.kind is Kind.STARTED}
     assert owners == {f"node{task}" for task in range(1, 9)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 import signal
@@ -120,6 +121,7 @@ def run_and_die(
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
+        faulthandler.dump_traceback_later(120, exit=True)  # should it hang, it says where
         try:
             _child(partial(load, name, store, sampler=sampler), Arithmetic(slots, seed), writer, last_call, after_s)
         finally:

@@ -28,10 +28,12 @@ SHORTEST_LEASE_S = 1.0  # a busy machine holds up a process for longer than less
 _BEATS = 3  # in a lease, so that it outlives two that could not be written
 _AGAIN_S = 1.0  # after a beat that could not be
 _GIVING_BACK_S = 2.0  # at most, before a store is closed
+_FORK_S = 5.0  # at most that a fork waits for beats
 _LOOK_EVERY_S = 1.0
 
 _beats: dict[tuple[str, int], _Beat] = {}  # by store and study
 _mutex = threading.Lock()  # of `_beats` and of who joins or ends one; nobody waits for a store under it
+_still: list[_Beat] = []  # those that are held still while this process is forked
 
 
 def is_lease(seconds: object) -> TypeGuard[float]:
@@ -138,6 +140,7 @@ class _Beat(threading.Thread):
         news: 1 for each object of this process that begins to use the study, and -1 when it is gone: said from
             finalizers as well, which may run in the middle of anything.
         tokens: attempts that this process runs; they need the lease even when those objects are gone.
+        writing: held while it is at the store, so that nothing is renewed that was given back.
         is_over: nothing is renewed any more.
     """
 
@@ -147,10 +150,10 @@ class _Beat(threading.Thread):
         self._beat_s = min(lease_s / _BEATS, threading.TIMEOUT_MAX)
         self._renewed_at = -math.inf
         self._n_users = 0
-        self._writing = threading.Lock()  # so that nothing is renewed that was given back
         self._is_given_back = False
         self.news: SimpleQueue[int] = SimpleQueue()
         self.tokens: set[str] = set()
+        self.writing = threading.Lock()
         self.is_over = False
 
     def run(self) -> None:
@@ -199,7 +202,7 @@ class _Beat(threading.Thread):
 
     def renew(self) -> None:
         """Renew the lease now, unless it was given back; raises what :meth:`refresh` does."""
-        with self._writing:
+        with self.writing:
             before = time.monotonic()
             if not self._is_given_back:
                 self._store.lease(self._study, this_process(), for_s=self._lease_s)
@@ -221,7 +224,7 @@ class _Beat(threading.Thread):
 
     def give_back(self) -> None:
         """Give the lease back, as far as that can be, for good."""
-        with self._writing, suppress(Exception):
+        with self.writing, suppress(Exception):
             self._is_given_back = True
             self._store.lease(self._study, this_process(), for_s=0)
 
@@ -242,6 +245,19 @@ def _joined(store: Store, study: int, lease_s: float) -> _Beat:
         beat.join()  # it gives the lease back, which must not come after it was taken anew
 
 
+def _hold_still() -> None:
+    """Wait until no beat is at the store: what it has locked there, in SQLite above all, no child could ever unlock."""
+    until = time.monotonic() + _FORK_S
+    for beat in list(_beats.values()):
+        if beat.writing.acquire(timeout=max(0.0, until - time.monotonic())):
+            _still.append(beat)
+
+
+def _go_on() -> None:
+    while _still:
+        _still.pop().writing.release()
+
+
 def _forget() -> None:
     """Leave all leases to the parent of this process, which has been forked: it has the threads that renew them."""
     global _mutex  # noqa: PLW0603 -- one that a thread of the parent held would be held for ever
@@ -249,6 +265,7 @@ def _forget() -> None:
     for beat in _beats.values():
         beat.is_over = True
     _beats.clear()
+    _still.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(before=_hold_still, after_in_parent=_go_on, after_in_child=_forget)
