@@ -24,6 +24,7 @@ from whet.core.owner import pid_space, this_process
 from whet.core.protocols import Store
 from whet.errors import StoreError, StoreFull, UsageError
 from whet.storage.open import open_store
+from whet.storage.sqlite import SqliteFile
 from whet.testing.store_writer import settings_of
 
 LEASE_S = 1.2  # of which a busy machine may take two thirds before a beat comes
@@ -269,6 +270,31 @@ def test_no_beat_is_in_the_middle_of_a_write_while_the_process_is_forked(store: 
         codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     assert codes == [0] * 5
     assert until(has_been.is_set)  # they go on
+
+
+def test_nor_is_a_store_being_closed_that_only_a_beat_has_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    begun, is_closing = threading.Event(), threading.Event()
+    close = SqliteFile.close
+
+    def dawdle(file: SqliteFile) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            is_closing.set()
+            begun.set()
+            time.sleep(0.2)
+            is_closing.clear()
+        close(file)
+
+    monkeypatch.setattr(SqliteFile, "close", dawdle)
+    store = open_store(tmp_path / "whet.db")
+    lease = Lease(store, store.create("study", settings_of()).id, LEASE_S)
+    lease.keep()
+    del store, lease
+    gc.collect()
+    assert begun.wait(20)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(1 if is_closing.is_set() else 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_an_error_at_a_prompt_is_not_the_end_of_the_process(tmp_path: Path):

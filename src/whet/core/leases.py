@@ -75,9 +75,10 @@ class Lease:
         """
         if not self._is_needed:
             return
-        if self._beat is not None and not self._beat.is_over:
+        if self._beat is not None:
             self._beat.refresh()
-            return
+            if not self._beat.is_over:
+                return
         beat = _joined(self._store, self._study, self._lease_s)
         self._part = weakref.finalize(self, beat.news.put, -1)
         try:
@@ -147,6 +148,7 @@ class _Beat(threading.Thread):
     def __init__(self, store: Store, study: int, lease_s: float) -> None:
         super().__init__(daemon=True, name="whet-lease")
         self._store, self._study, self._lease_s = store, study, lease_s
+        self._place = store.url, study
         self._beat_s = min(lease_s / _BEATS, threading.TIMEOUT_MAX)
         self._renewed_at = -math.inf
         self._n_users = 0
@@ -210,10 +212,13 @@ class _Beat(threading.Thread):
 
     def _end(self) -> None:
         atexit.unregister(self.leave)
+        with self.writing:
+            self._is_given_back = True
+            del self._store  # where nobody else has it, it is closed now: no fork is to come into the middle of that
         with _mutex:
             self.is_over = True
-            if _beats.get((self._store.url, self._study)) is self:
-                del _beats[self._store.url, self._study]
+            if _beats.get(self._place) is self:
+                del _beats[self._place]
 
     def leave(self) -> None:
         """Give the lease back as this process ends, if it ends well: what it has asked by hand, others may tell."""
