@@ -28,7 +28,7 @@ SHORTEST_LEASE_S = 1.0  # a busy machine holds up a process for longer than less
 _BEATS = 3  # in a lease, so that it outlives two that could not be written
 _AGAIN_S = 1.0  # after a beat that could not be
 _GIVING_BACK_S = 2.0  # at most, before a store is closed
-_FORK_S = 5.0  # at most that a fork waits for beats
+_FORK_S = 2.0  # at most that a fork waits for beats
 _LOOK_EVERY_S = 1.0
 
 _beats: dict[tuple[str, int], _Beat] = {}  # by store and study
@@ -253,9 +253,12 @@ def _joined(store: Store, study: int, lease_s: float) -> _Beat:
 def _hold_still() -> None:
     """Wait until no beat is at the store: what it has locked there, in SQLite above all, no child could ever unlock."""
     until = time.monotonic() + _FORK_S
-    for beat in list(_beats.values()):
-        if beat.writing.acquire(timeout=max(0.0, until - time.monotonic())):
-            _still.append(beat)
+    left = list(_beats.values())
+    while left and time.monotonic() < until:  # all at a time: one may wait for a server that is away
+        for beat in list(left):
+            if beat.writing.acquire(timeout=0.001):
+                _still.append(beat)
+                left.remove(beat)
 
 
 def _go_on() -> None:
